@@ -1,0 +1,1 @@
+//! The API as a trait and its wire types.

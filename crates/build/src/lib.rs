@@ -1,0 +1,1 @@
+//! Template disks made from distribution packages.

@@ -1,0 +1,2 @@
+//! The stampo command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Guests as local QEMU processes, without a daemon.

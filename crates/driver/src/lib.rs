@@ -1,0 +1,227 @@
+//! The Driver trait: what every engine that runs guests must do, and what each can do.
+//!
+//! Rules that every driver keeps, and that `conformance` checks:
+//! - the caller chooses all names (id, paths, MAC, port); a driver makes up none;
+//! - every `ensure_…` may be repeated and says whether it changed anything;
+//! - every call has a time limit of its own, and an unknown outcome is settled by `observe`;
+//! - a driver touches only what it was told the path or id of.
+
+pub mod conformance;
+pub mod definition;
+pub mod sim;
+
+pub use definition::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition};
+
+use serde::{Deserialize, Serialize};
+use stampo_core::ids::GuestId;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a mutating call did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ensured {
+    /// It was already so.
+    Unchanged,
+    /// It was made so now.
+    Changed,
+}
+
+/// What a driver can do here and now. Declared, so that a plan can be refused before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The driver's name, `qemu` or `simulated`.
+    pub driver: String,
+    /// The engine's version, for example `10.0.2`.
+    pub version: String,
+    /// What runs guest code.
+    pub acceleration: Acceleration,
+    /// Firmware that can be started.
+    pub firmware: Vec<stampo_core::hardware::Firmware>,
+    /// A TPM can be given to a guest.
+    pub tpm: bool,
+    /// Bridges can be used by this user.
+    pub bridge: bool,
+}
+
+/// What runs guest code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Acceleration {
+    /// The processor, proven by a real boot.
+    Kvm,
+    /// Emulation; the reason says why the processor is not used.
+    Tcg {
+        /// For example "/dev/kvm opens, but a test guest did not start within 5 s".
+        reason: String,
+    },
+}
+
+/// Whether a guest runs, as seen from outside at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "power")]
+pub enum Power {
+    /// Not known to the driver.
+    Undefined,
+    /// Defined, not running.
+    Stopped,
+    /// Running, under this process.
+    Running {
+        /// The process id on this host.
+        pid: u32,
+        /// Milliseconds since the process started.
+        uptime_ms: u64,
+    },
+    /// It could not be found out; the reason says why. Never taken for stopped.
+    Unknown {
+        /// What stood in the way.
+        reason: String,
+    },
+}
+
+/// How to end a running guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMethod {
+    /// Guest agent, then ACPI, then kill; each for at most this long.
+    Graceful {
+        /// How long the agent's shutdown may take.
+        agent: Duration,
+        /// How long the ACPI power button may take.
+        acpi: Duration,
+    },
+    /// At once.
+    Kill,
+}
+
+/// Which means ended a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoppedBy {
+    /// It was not running.
+    Already,
+    /// The guest agent's shutdown.
+    Agent,
+    /// The ACPI power button.
+    Acpi,
+    /// The process was killed.
+    Kill,
+}
+
+/// A command for the guest agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// Program (absolute path) and arguments; no shell.
+    pub argv: Vec<String>,
+    /// Standard input.
+    pub input: Vec<u8>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// What a command in the guest gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutcome {
+    /// Its exit code; `128 + signal` when a signal ended it.
+    pub exit_code: i32,
+    /// Standard output, cut at 16 MiB.
+    pub stdout: Vec<u8>,
+    /// Standard error, cut at 16 MiB.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a driver could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The guest is not known to the driver.
+    #[error("find guest {0}")]
+    NotFound(GuestId),
+    /// The guest must run for this.
+    #[error("reach guest {0}: it is not running")]
+    NotRunning(GuestId),
+    /// The driver can't do this here.
+    #[error("{what}: {why}")]
+    Unsupported {
+        /// The act, for example "give a guest a TPM".
+        what: String,
+        /// What is missing and how to get it.
+        why: String,
+    },
+    /// A host resource is taken by something else, for example a forwarded port.
+    #[error("use {resource}: {why}")]
+    Busy {
+        /// The resource, for example `port 22001`.
+        resource: String,
+        /// What holds it, as far as is known.
+        why: String,
+    },
+    /// The guest agent does not answer.
+    #[error("reach the guest agent of {guest} within {} s", waited.as_secs())]
+    AgentSilent {
+        /// The guest.
+        guest: GuestId,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A program failed.
+    #[error("run {program}: {why}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// Its own words, or how it ended.
+        why: String,
+    },
+    /// The host's file system or a socket failed.
+    #[error("{act} {}", path.display())]
+    Io {
+        /// A verb, for example "write".
+        act: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// An engine that runs guests.
+pub trait Driver: Send + Sync {
+    /// What can be done here. May probe; the answer is cached by the driver.
+    fn capabilities(&self) -> Result<Capabilities, DriverError>;
+
+    /// Records the definition (firmware variables and TPM state are made here, the disks exist).
+    /// A changed definition of a stopped guest replaces the old one; of a running guest it takes
+    /// effect at the next start.
+    fn ensure_defined(&self, definition: &GuestDefinition) -> Result<Ensured, DriverError>;
+
+    /// Starts the guest unless it runs.
+    fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError>;
+
+    /// Ends the guest unless it is stopped.
+    fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError>;
+
+    /// Kills the guest if it runs and forgets it. Its directory is the caller's to remove.
+    fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError>;
+
+    /// What the guest does now.
+    fn observe(&self, id: GuestId) -> Result<Power, DriverError>;
+
+    /// Every guest that the driver knows.
+    fn list(&self) -> Result<Vec<GuestId>, DriverError>;
+
+    /// Waits until the guest agent answers, for at most `timeout`.
+    fn agent_ping(&self, id: GuestId, timeout: Duration) -> Result<(), DriverError>;
+
+    /// Runs a command through the guest agent.
+    fn agent_exec(&self, id: GuestId, request: &ExecRequest) -> Result<ExecOutcome, DriverError>;
+
+    /// The Unix socket of the guest's serial console.
+    fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError>;
+
+    /// The file that the serial console is logged to.
+    fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError>;
+
+    /// The running guest's firmware-side identity (SMBIOS UUID, MACs…) is in its definition; this
+    /// returns the definition as recorded.
+    fn definition(&self, id: GuestId) -> Result<GuestDefinition, DriverError>;
+
+    /// The directory where guests of this driver live, one directory for each id.
+    fn guests_dir(&self) -> &Path;
+}

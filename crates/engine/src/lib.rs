@@ -1,0 +1,1 @@
+//! One file per operation, a runner and recovery.

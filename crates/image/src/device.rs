@@ -1,0 +1,86 @@
+//! A disk's bytes, whatever holds them: a raw file, a qcow2 overlay, a window of another device.
+//!
+//! Every reader and writer of guest content goes through this trait, so that the guest code never
+//! sees a path of the host. Offsets and lengths are in bytes and need no alignment.
+
+use std::io;
+use std::sync::Arc;
+
+/// Random access to the bytes of a disk.
+pub trait BlockDevice: Send + Sync {
+    /// The size in bytes. It does not change while the device is open.
+    fn size_bytes(&self) -> u64;
+
+    /// Fills `buf` from `offset`. Reading past the end is an error of kind `UnexpectedEof`.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `buf` at `offset`. An error of kind `PermissionDenied` on a read-only device.
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()>;
+
+    /// Makes the range read as zeros and frees its space where the format can.
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Waits until everything written is durable.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Whether `write_at` can succeed.
+    fn is_writable(&self) -> bool;
+}
+
+/// A window of a device: one partition of a disk.
+pub struct Window {
+    device: Arc<dyn BlockDevice>,
+    start_bytes: u64,
+    size_bytes: u64,
+}
+
+impl Window {
+    /// `size_bytes` of `device` from `start_bytes` on; an error when the device is shorter.
+    pub fn new(device: Arc<dyn BlockDevice>, start_bytes: u64, size_bytes: u64) -> io::Result<Self> {
+        let end = start_bytes.checked_add(size_bytes);
+        if end.is_none_or(|end| end > device.size_bytes()) {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a partition reaches past the end of its disk",
+            ));
+        }
+        Ok(Window { device, start_bytes, size_bytes })
+    }
+
+    /// The place of `length` bytes at `offset` in the underlying device.
+    fn place(&self, offset: u64, length: u64) -> io::Result<u64> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.size_bytes => Ok(self.start_bytes + offset),
+            _ => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "an access reaches past the end of a partition",
+            )),
+        }
+    }
+}
+
+impl BlockDevice for Window {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.device.read_at(self.place(offset, buf.len() as u64)?, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.device.write_at(self.place(offset, buf.len() as u64)?, buf)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.device.discard(self.place(offset, length)?, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.device.flush()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.device.is_writable()
+    }
+}

@@ -1,0 +1,1 @@
+//! Implements the API over the engine.
