@@ -8,6 +8,8 @@
 //! Operations that end in a name (`metadata`, `read_link`, `remove`, `write`…) never follow a link
 //! in the last component; [`GuestFs::read`] follows it.
 
+pub mod tree;
+
 use std::collections::BTreeMap;
 
 /// Most symbolic links that one path may go through.
