@@ -130,6 +130,26 @@ pub trait GuestRead: Send + Sync {
     /// The entries of a directory, sorted by name, links followed.
     fn read_dir(&self, path: &str) -> Result<Vec<Entry>, FsError>;
 
+    /// [`GuestRead::read_dir`] with the metadata of each entry, for walks over whole trees. A
+    /// filesystem that knows inodes overrides it, so that no path is resolved for each entry.
+    fn read_dir_with_metadata(
+        &self,
+        path: &str,
+    ) -> Result<Vec<(Entry, Result<Metadata, FsError>)>, FsError> {
+        let parent = path.trim_end_matches('/');
+        let known = |entry: Entry| {
+            let metadata = match std::str::from_utf8(&entry.name) {
+                Ok(name) => self.metadata(&format!("{parent}/{name}")),
+                Err(_) => Err(FsError::Unsuitable {
+                    path: format!("{parent}/{}", String::from_utf8_lossy(&entry.name)),
+                    why: "its name is not text",
+                }),
+            };
+            (entry, metadata)
+        };
+        Ok(self.read_dir(path)?.into_iter().map(known).collect())
+    }
+
     /// Where a symbolic link points to, as raw text.
     fn read_link(&self, path: &str) -> Result<Vec<u8>, FsError>;
 
