@@ -105,7 +105,9 @@ pub enum HardwareError {
     #[error("give a guest {0} network interfaces: choose at most 8")]
     Nics(usize),
     /// A bridge name that Linux would not take (1 to 15 bytes, no slash, no space).
-    #[error("use {0:?} as a bridge: a Linux interface name has 1 to 15 letters, digits, '-', '_' or '.'")]
+    #[error(
+        "use {0:?} as a bridge: a Linux interface name has 1 to 15 letters, digits, '-', '_' or '.'"
+    )]
     Bridge(String),
 }
 

@@ -68,7 +68,11 @@ pub fn verdict(
                 .filter(|name| *name != guest)
                 .cloned()
                 .collect();
-            if sharers.is_empty() { Verdict::Unique } else { Verdict::Duplicated(sharers) }
+            if sharers.is_empty() {
+                Verdict::Unique
+            } else {
+                Verdict::Duplicated(sharers)
+            }
         }
     }
 }

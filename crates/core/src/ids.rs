@@ -107,11 +107,16 @@ impl FromStr for ImageId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let lowercase_hex = text.len() == 64
-            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if lowercase_hex {
             Ok(ImageId(text.to_owned()))
         } else {
-            Err(IdError { kind: "image", text: text.to_owned() })
+            Err(IdError {
+                kind: "image",
+                text: text.to_owned(),
+            })
         }
     }
 }
@@ -137,7 +142,12 @@ mod tests {
     fn an_image_id_is_64_lowercase_hex_digits() {
         let good = "0123456789abcdef".repeat(4);
         assert_eq!(good.parse::<ImageId>().map(String::from), Ok(good.clone()));
-        for bad in ["", &good[1..], &good.to_uppercase(), &format!("{}g", &good[1..])] {
+        for bad in [
+            "",
+            &good[1..],
+            &good.to_uppercase(),
+            &format!("{}g", &good[1..]),
+        ] {
             assert!(bad.parse::<ImageId>().is_err(), "{bad:?} must be refused");
         }
     }

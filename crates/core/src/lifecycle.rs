@@ -248,18 +248,30 @@ mod tests {
 
     #[test]
     fn publishing_needs_a_clean_proof() {
-        let with = |open_findings| Evidence { open_findings, linked_clones: 0 };
-        assert_eq!(transition(State::Sealed, Verb::Publish, with(None)), Err(Refusal::NoProof));
+        let with = |open_findings| Evidence {
+            open_findings,
+            linked_clones: 0,
+        };
+        assert_eq!(
+            transition(State::Sealed, Verb::Publish, with(None)),
+            Err(Refusal::NoProof)
+        );
         assert_eq!(
             transition(State::Sealed, Verb::Publish, with(Some(2))),
             Err(Refusal::OpenFindings(2))
         );
-        assert_eq!(transition(State::Sealed, Verb::Publish, with(Some(0))), Ok(State::Published));
+        assert_eq!(
+            transition(State::Sealed, Verb::Publish, with(Some(0))),
+            Ok(State::Published)
+        );
     }
 
     #[test]
     fn the_bytes_of_linked_clones_are_not_purged() {
-        let used = Evidence { open_findings: None, linked_clones: 3 };
+        let used = Evidence {
+            open_findings: None,
+            linked_clones: 3,
+        };
         for from in State::ALL {
             assert!(transition(from, Verb::Purge, used).is_err(), "{from}");
         }

@@ -42,11 +42,15 @@ pub enum NameError {
 
 fn check_label(text: &str) -> Result<(), NameError> {
     if text.is_empty() || text.len() > 63 {
-        return Err(NameError::Length { text: text.to_owned() });
+        return Err(NameError::Length {
+            text: text.to_owned(),
+        });
     }
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !text.bytes().all(allowed) || text.starts_with('-') || text.ends_with('-') {
-        return Err(NameError::Character { text: text.to_owned() });
+        return Err(NameError::Character {
+            text: text.to_owned(),
+        });
     }
     Ok(())
 }
@@ -138,17 +142,26 @@ pub enum VersionSelect {
 impl FromStr for VersionRef {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let reference = || NameError::Reference { text: text.to_owned() };
+        let reference = || NameError::Reference {
+            text: text.to_owned(),
+        };
         let (template, select) = if let Some((name, number)) = text.split_once('@') {
             let plain = !number.starts_with('0') && number.bytes().all(|b| b.is_ascii_digit());
-            let number = number.parse().ok().filter(|_| plain).ok_or_else(reference)?;
+            let number = number
+                .parse()
+                .ok()
+                .filter(|_| plain)
+                .ok_or_else(reference)?;
             (name, VersionSelect::Number(number))
         } else if let Some((name, channel)) = text.split_once(':') {
             (name, VersionSelect::Channel(channel.parse()?))
         } else {
             (text, VersionSelect::Latest)
         };
-        Ok(VersionRef { template: template.parse()?, select })
+        Ok(VersionRef {
+            template: template.parse()?,
+            select,
+        })
     }
 }
 
@@ -201,7 +214,10 @@ impl NamePattern {
     ) -> Result<Vec<GuestName>, NameError> {
         if !self.0.contains("{n}") {
             if count > 1 {
-                return Err(NameError::PatternWithoutNumber { text: self.0.clone(), count });
+                return Err(NameError::PatternWithoutNumber {
+                    text: self.0.clone(),
+                    count,
+                });
             }
             return Ok(vec![self.0.parse()?]);
         }
@@ -227,7 +243,19 @@ mod tests {
         for good in ["a", "web", "web-1", "0", &"x".repeat(63)] {
             assert!(good.parse::<GuestName>().is_ok(), "{good:?}");
         }
-        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "../x", "a/b", "é", "a b", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a.b",
+            "../x",
+            "a/b",
+            "é",
+            "a b",
+            &"x".repeat(64),
+        ] {
             assert!(bad.parse::<GuestName>().is_err(), "{bad:?} must be refused");
         }
     }
@@ -235,17 +263,37 @@ mod tests {
     #[test]
     fn references_round_trip() {
         for good in ["web", "web@3", "web:stable"] {
-            assert_eq!(good.parse::<VersionRef>().map(String::from), Ok(good.to_owned()));
+            assert_eq!(
+                good.parse::<VersionRef>().map(String::from),
+                Ok(good.to_owned())
+            );
         }
-        for bad in ["web@", "web@0", "web@03", "web@-1", "web@+1", "web@x", "web:", "@1", "web@99999999999"] {
-            assert!(bad.parse::<VersionRef>().is_err(), "{bad:?} must be refused");
+        for bad in [
+            "web@",
+            "web@0",
+            "web@03",
+            "web@-1",
+            "web@+1",
+            "web@x",
+            "web:",
+            "@1",
+            "web@99999999999",
+        ] {
+            assert!(
+                bad.parse::<VersionRef>().is_err(),
+                "{bad:?} must be refused"
+            );
         }
     }
 
     #[test]
     fn a_pattern_takes_the_lowest_free_numbers() {
         let names = NamePattern::new("app-{n}").expand(3, |name| name.as_str() == "app-2");
-        let names: Vec<String> = names.expect("valid").into_iter().map(String::from).collect();
+        let names: Vec<String> = names
+            .expect("valid")
+            .into_iter()
+            .map(String::from)
+            .collect();
         assert_eq!(names, ["app-1", "app-3", "app-4"]);
         assert!(NamePattern::new("app").expand(2, |_| false).is_err());
         assert!(NamePattern::new("App-{n}").expand(1, |_| false).is_err());

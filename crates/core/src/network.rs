@@ -17,7 +17,14 @@ pub struct Mac(pub [u8; 6]);
 impl Mac {
     /// The MAC with stampo's prefix and these four bytes, which should be random.
     pub fn from_random(bytes: [u8; 4]) -> Self {
-        Mac([MAC_PREFIX[0], MAC_PREFIX[1], bytes[0], bytes[1], bytes[2], bytes[3]])
+        Mac([
+            MAC_PREFIX[0],
+            MAC_PREFIX[1],
+            bytes[0],
+            bytes[1],
+            bytes[2],
+            bytes[3],
+        ])
     }
 }
 
@@ -68,7 +75,11 @@ impl FromStr for Mac {
             let part = parts.next().filter(|p| p.len() == 2).ok_or_else(error)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| error())?;
         }
-        if parts.next().is_some() { Err(error()) } else { Ok(Mac(octets)) }
+        if parts.next().is_some() {
+            Err(error())
+        } else {
+            Ok(Mac(octets))
+        }
     }
 }
 
@@ -102,7 +113,11 @@ impl FromStr for Cidr {
         let (address, prefix) = text.split_once('/').ok_or_else(error)?;
         let address: IpAddr = address.parse().map_err(|_| error())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.parse().ok().filter(|p| (1..=most).contains(p)).ok_or_else(error)?;
+        let prefix = prefix
+            .parse()
+            .ok()
+            .filter(|p| (1..=most).contains(p))
+            .ok_or_else(error)?;
         if address.is_unspecified() || address.is_multicast() {
             return Err(error());
         }
@@ -163,12 +178,19 @@ impl AddressRange {
                 IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(n)),
             };
             if !taken(&address) {
-                found.push(Cidr { address, prefix: self.prefix });
+                found.push(Cidr {
+                    address,
+                    prefix: self.prefix,
+                });
             }
         }
         if found.len() < count {
             let range = self.to_string();
-            return Err(AddressError::Exhausted { range, wanted: count, free: found.len() });
+            return Err(AddressError::Exhausted {
+                range,
+                wanted: count,
+                free: found.len(),
+            });
         }
         Ok(found)
     }
@@ -187,7 +209,11 @@ impl FromStr for AddressRange {
         if first.address.is_ipv4() != last.address.is_ipv4() || !bounded {
             return Err(error());
         }
-        Ok(AddressRange { first: first.address, last: last.address, prefix: first.prefix })
+        Ok(AddressRange {
+            first: first.address,
+            last: last.address,
+            prefix: first.prefix,
+        })
     }
 }
 
@@ -223,19 +249,45 @@ mod tests {
         let range: AddressRange = "192.0.2.10-192.0.2.12/24".parse().expect("valid");
         let taken: IpAddr = "192.0.2.11".parse().expect("valid");
         let got = range.take(2, |a| *a == taken).expect("two are free");
-        assert_eq!(got.iter().map(Cidr::to_string).collect::<Vec<_>>(), ["192.0.2.10/24", "192.0.2.12/24"]);
-        assert!(matches!(range.take(3, |a| *a == taken), Err(AddressError::Exhausted { free: 2, .. })));
+        assert_eq!(
+            got.iter().map(Cidr::to_string).collect::<Vec<_>>(),
+            ["192.0.2.10/24", "192.0.2.12/24"]
+        );
+        assert!(matches!(
+            range.take(3, |a| *a == taken),
+            Err(AddressError::Exhausted { free: 2, .. })
+        ));
     }
 
     #[test]
     fn odd_addresses_are_refused() {
-        for bad in ["", "1.2.3.4", "1.2.3.4/0", "1.2.3.4/33", "0.0.0.0/8", "224.0.0.1/8", "x/24", "::/64", "fe80::1/129"] {
+        for bad in [
+            "",
+            "1.2.3.4",
+            "1.2.3.4/0",
+            "1.2.3.4/33",
+            "0.0.0.0/8",
+            "224.0.0.1/8",
+            "x/24",
+            "::/64",
+            "fe80::1/129",
+        ] {
             assert!(bad.parse::<Cidr>().is_err(), "{bad:?} must be refused");
         }
-        for bad in ["192.0.2.9-192.0.2.1/24", "192.0.2.1-fe80::1/24", "::1-ffff::/64"] {
-            assert!(bad.parse::<AddressRange>().is_err(), "{bad:?} must be refused");
+        for bad in [
+            "192.0.2.9-192.0.2.1/24",
+            "192.0.2.1-fe80::1/24",
+            "::1-ffff::/64",
+        ] {
+            assert!(
+                bad.parse::<AddressRange>().is_err(),
+                "{bad:?} must be refused"
+            );
         }
         assert!("52:53:00:00:00".parse::<Mac>().is_err());
-        assert_eq!("52:53:00:aa:00:01".parse::<Mac>().map(|m| m.to_string()), Ok("52:53:00:aa:00:01".into()));
+        assert_eq!(
+            "52:53:00:aa:00:01".parse::<Mac>().map(|m| m.to_string()),
+            Ok("52:53:00:aa:00:01".into())
+        );
     }
 }

@@ -148,7 +148,11 @@ impl Personalisation {
 }
 
 fn refuse(field: &'static str, value: &str, why: &'static str) -> Result<(), PersonalisationError> {
-    Err(PersonalisationError { field, value: value.to_owned(), why })
+    Err(PersonalisationError {
+        field,
+        value: value.to_owned(),
+        why,
+    })
 }
 
 /// RFC 1123, section 2.1: labels of letters, digits and hyphens; 253 bytes in all.
@@ -160,10 +164,18 @@ fn check_hostname(name: &str) -> Result<(), PersonalisationError> {
             && !l.ends_with('-')
     };
     if name.len() > 253 || !name.split('.').all(label) {
-        return refuse("host name", name, "write letters, digits and '-', with '.' between labels");
+        return refuse(
+            "host name",
+            name,
+            "write letters, digits and '-', with '.' between labels",
+        );
     }
     if name.split('.').next().is_some_and(|first| first.len() > 63) {
-        return refuse("host name", name, "its first label may have at most 63 characters");
+        return refuse(
+            "host name",
+            name,
+            "its first label may have at most 63 characters",
+        );
     }
     Ok(())
 }
@@ -176,7 +188,11 @@ fn check_ssh_key(key: &str) -> Result<(), PersonalisationError> {
     if single_line && known && key.split_whitespace().count() >= 2 {
         Ok(())
     } else {
-        refuse("ssh key", key, "write one line of a public key file, as in 'ssh-ed25519 AAAA… you@host'")
+        refuse(
+            "ssh key",
+            key,
+            "write one line of a public key file, as in 'ssh-ed25519 AAAA… you@host'",
+        )
     }
 }
 
@@ -185,14 +201,24 @@ fn check_user(user: &User) -> Result<(), PersonalisationError> {
         let first = name.bytes().next();
         (1..=32).contains(&name.len())
             && first.is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
     };
     if !valid_name(&user.name) {
-        return refuse("user", &user.name, "start with a-z or '_', then a-z, 0-9, '-' or '_', 32 at most");
+        return refuse(
+            "user",
+            &user.name,
+            "start with a-z or '_', then a-z, 0-9, '-' or '_', 32 at most",
+        );
     }
     for group in &user.groups {
         if !valid_name(group) {
-            return refuse("group", group, "start with a-z or '_', then a-z, 0-9, '-' or '_', 32 at most");
+            return refuse(
+                "group",
+                group,
+                "start with a-z or '_', then a-z, 0-9, '-' or '_', 32 at most",
+            );
         }
     }
     if let Some(shell) = &user.shell
@@ -210,7 +236,11 @@ fn check_password_hash(hash: &str) -> Result<(), PersonalisationError> {
     if clean && STRONG.iter().any(|id| hash.starts_with(id)) {
         Ok(())
     } else {
-        refuse("password hash", "(hidden)", "give a crypt(5) hash, for example from 'mkpasswd -m yescrypt'")
+        refuse(
+            "password hash",
+            "(hidden)",
+            "give a crypt(5) hash, for example from 'mkpasswd -m yescrypt'",
+        )
     }
 }
 
@@ -218,7 +248,8 @@ fn check_time_zone(zone: &str) -> Result<(), PersonalisationError> {
     let part = |p: &str| {
         !p.is_empty()
             && !p.starts_with('.')
-            && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-_.".contains(&b))
+            && p.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+-_.".contains(&b))
     };
     if zone.len() <= 64 && zone.split('/').all(part) {
         Ok(())
@@ -229,12 +260,23 @@ fn check_time_zone(zone: &str) -> Result<(), PersonalisationError> {
 
 fn check_file(file: &File) -> Result<(), PersonalisationError> {
     let component = |c: &str| !c.is_empty() && c != "." && c != ".." && c.len() <= 255;
-    let absolute = file.path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(component));
+    let absolute = file
+        .path
+        .strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(component));
     if !absolute || file.path.contains('\0') || file.path.len() > 4096 {
-        return refuse("file", &file.path, "write an absolute path in the guest, without '.' and '..'");
+        return refuse(
+            "file",
+            &file.path,
+            "write an absolute path in the guest, without '.' and '..'",
+        );
     }
     if file.mode > 0o7777 {
-        return refuse("file", &file.path, "its mode has more than the permission bits 07777");
+        return refuse(
+            "file",
+            &file.path,
+            "its mode has more than the permission bits 07777",
+        );
     }
     Ok(())
 }
@@ -244,7 +286,10 @@ mod tests {
     use super::*;
 
     fn host(name: &str) -> Personalisation {
-        Personalisation { hostname: name.into(), ..Personalisation::default() }
+        Personalisation {
+            hostname: name.into(),
+            ..Personalisation::default()
+        }
     }
 
     #[test]
@@ -260,7 +305,10 @@ mod tests {
     #[test]
     fn a_hash_with_a_colon_or_a_clear_password_is_refused_without_being_shown() {
         for bad in ["hunter2", "$6$a$b:0:0", "$1$weak$weak", "$6$a\nroot::"] {
-            let wrong = Personalisation { root_password_hash: Some(bad.into()), ..host("a") };
+            let wrong = Personalisation {
+                root_password_hash: Some(bad.into()),
+                ..host("a")
+            };
             let error = wrong.check().expect_err("must be refused").to_string();
             assert!(!error.contains(bad), "{error}");
         }
@@ -276,18 +324,48 @@ mod tests {
             group: root(),
         };
         for bad in ["etc/x", "/", "/a/../b", "/a//b", "/a/", "/./a", "/a\0"] {
-            assert!(Personalisation { files: vec![file(bad)], ..host("a") }.check().is_err(), "{bad:?}");
+            assert!(
+                Personalisation {
+                    files: vec![file(bad)],
+                    ..host("a")
+                }
+                .check()
+                .is_err(),
+                "{bad:?}"
+            );
         }
         for bad in ["", "AAAA", "ssh-ed25519", "ssh-ed25519 AAAA\nssh-rsa BBBB"] {
-            let wrong = Personalisation { ssh_authorized_keys: vec![bad.into()], ..host("a") };
+            let wrong = Personalisation {
+                ssh_authorized_keys: vec![bad.into()],
+                ..host("a")
+            };
             assert!(wrong.check().is_err(), "{bad:?}");
         }
         for bad in ["", "../etc", "Europe//Rome", "a b", ".hidden"] {
-            assert!(Personalisation { time_zone: Some(bad.into()), ..host("a") }.check().is_err(), "{bad:?}");
+            assert!(
+                Personalisation {
+                    time_zone: Some(bad.into()),
+                    ..host("a")
+                }
+                .check()
+                .is_err(),
+                "{bad:?}"
+            );
         }
         for bad in ["", "Root", "1a", "a:b", "a\n"] {
-            let user = User { name: bad.into(), ..User::default() };
-            assert!(Personalisation { users: vec![user], ..host("a") }.check().is_err(), "{bad:?}");
+            let user = User {
+                name: bad.into(),
+                ..User::default()
+            };
+            assert!(
+                Personalisation {
+                    users: vec![user],
+                    ..host("a")
+                }
+                .check()
+                .is_err(),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -1,1 +1,480 @@
-//! (placeholder)
+//! Planning clones: from a request and the facts to a list of guests with no choice left open.
+//!
+//! The plan is data: it can be printed (`--dry-run`), stored and carried out later. Everything
+//! that must be unique among guests (ids, names, MACs, ports, addresses) is chosen here, from what
+//! is free in the inventory, which the caller reads in the same transaction that stores the plan.
+
+use crate::goal::{Choice, CloneKind, Goal, choose};
+use crate::hardware::{Hardware, HardwareError, NicLink};
+use crate::ids::{GuestId, ImageId, VersionId};
+use crate::lifecycle::State;
+use crate::names::{GuestName, NameError, NamePattern};
+use crate::network::{AddressError, AddressRange, Mac};
+use crate::personalisation::{Network, Personalisation, PersonalisationError};
+use crate::size::ByteSize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// Most guests that one request may make.
+pub const MAX_COUNT: u32 = 1000;
+
+/// What is asked for, before anything is chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct CloneSpec {
+    /// How many guests. Default: 1.
+    pub count: Option<u32>,
+    /// The kind of clone; overrides `goal`.
+    pub kind: Option<CloneKind>,
+    /// What matters most. Default: fastest.
+    pub goal: Option<Goal>,
+    /// Processors. Default: the version's.
+    pub cpus: Option<u32>,
+    /// Memory. Default: the version's.
+    pub memory: Option<ByteSize>,
+    /// The boot disk's size, not below the version's. The last partition and its filesystem grow.
+    pub disk_size: Option<ByteSize>,
+    /// Empty disks to add.
+    pub extra_disks: Vec<ByteSize>,
+    /// Start the guests. Default: yes.
+    pub start: Option<bool>,
+    /// Domain appended to each guest's name to make its host name.
+    pub domain: Option<String>,
+    /// Static addresses for the first interface, one for each guest. Default: DHCP.
+    pub address: Option<AddressRange>,
+    /// Default gateway, with `address`.
+    pub gateway: Option<IpAddr>,
+    /// Name servers, with `address`.
+    pub dns: Vec<IpAddr>,
+    /// A bridge of the host for the first interface. Default: as the version says.
+    pub bridge: Option<String>,
+    /// Write nothing into the guests: identity is left to the guest's own first boot.
+    pub no_personalisation: bool,
+    /// What is the same in every guest; its host name and networks are set by the plan.
+    pub personalisation: Personalisation,
+}
+
+/// What is known of the version to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFacts {
+    /// Its id.
+    pub id: VersionId,
+    /// `name@N`, for messages.
+    pub label: String,
+    /// Its state.
+    pub state: State,
+    /// Its image.
+    pub image: ImageId,
+    /// The size that guests see.
+    pub virtual_size: ByteSize,
+    /// The bytes that hold data.
+    pub data: ByteSize,
+    /// Its hardware defaults.
+    pub hardware: Hardware,
+}
+
+/// What is known of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The pool's file system shares blocks between copies.
+    pub reflink: bool,
+    /// Free space where guests live.
+    pub free: ByteSize,
+    /// Ports of the loopback that nothing listens on now, in the order to use them.
+    pub free_ports: Vec<u16>,
+}
+
+/// What other guests hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// Names in use.
+    pub names: BTreeSet<GuestName>,
+    /// MACs in use.
+    pub macs: BTreeSet<Mac>,
+    /// Forwarded ports in use.
+    pub ports: BTreeSet<u16>,
+    /// Static addresses in use.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// One guest with every choice made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestPlan {
+    /// Its id, also its SMBIOS UUID.
+    pub id: GuestId,
+    /// Its name.
+    pub name: GuestName,
+    /// How its disk is made.
+    pub kind: CloneKind,
+    /// The size of its boot disk.
+    pub disk_size: ByteSize,
+    /// Whether the boot disk is larger than the version's.
+    pub grow: bool,
+    /// Sizes of its further disks.
+    pub extra_disks: Vec<ByteSize>,
+    /// Its hardware.
+    pub hardware: Hardware,
+    /// Its interfaces.
+    pub nics: Vec<NicPlan>,
+    /// VM generation id.
+    pub generation_id: Uuid,
+    /// Disk GUID of its partition table.
+    pub disk_guid: Uuid,
+    /// UUID of its root filesystem, where it can be changed safely.
+    pub filesystem_uuid: Uuid,
+    /// Serial number of the system.
+    pub serial: String,
+    /// What is written into it; `None` leaves its disk as the version's.
+    pub personalisation: Option<Personalisation>,
+    /// Start it when it is made.
+    pub start: bool,
+}
+
+/// One interface with every choice made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicPlan {
+    /// Its address.
+    pub mac: Mac,
+    /// What it is connected to.
+    pub link: NicLink,
+    /// The loopback port that reaches the guest's ssh, on a user-mode network.
+    pub ssh_port: Option<u16>,
+    /// How the guest gets its address.
+    pub network: Network,
+}
+
+/// All guests of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClonePlan {
+    /// The version they are made from.
+    pub version: VersionId,
+    /// `name@N`.
+    pub version_label: String,
+    /// The image they read.
+    pub image: ImageId,
+    /// The kind and why.
+    pub choice: Choice,
+    /// Things the user should know; none of them stops the plan.
+    pub warnings: Vec<String>,
+    /// The guests.
+    pub guests: Vec<GuestPlan>,
+}
+
+/// Why no plan was made. Nothing was reserved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanRefusal {
+    /// The version's state forbids it.
+    #[error("clone {label}: it is {state}, not published")]
+    NotClonable {
+        /// `name@N`.
+        label: String,
+        /// Its state.
+        state: State,
+    },
+    /// Zero or too many.
+    #[error("make {0} guests: ask for 1 to 1000")]
+    Count(u32),
+    /// A name is in use.
+    #[error("name a guest {0}: a guest of that name exists")]
+    NameTaken(GuestName),
+    /// Names.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Hardware.
+    #[error(transparent)]
+    Hardware(#[from] HardwareError),
+    /// Personalisation.
+    #[error(transparent)]
+    Personalisation(#[from] PersonalisationError),
+    /// Addresses.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A disk can't shrink.
+    #[error("make a disk of {asked}: the version's is {least}, and a disk can't shrink")]
+    DiskTooSmall {
+        /// What was asked for.
+        asked: ByteSize,
+        /// The version's size.
+        least: ByteSize,
+    },
+    /// A disk size that is not whole sectors or out of bounds.
+    #[error("make a disk of {0}: sizes are whole MiB up to 64 TiB")]
+    DiskSize(ByteSize),
+    /// Not enough space for what is copied.
+    #[error("copy {needed}: only {free} are free where guests are kept")]
+    NoSpace {
+        /// What the copies would write.
+        needed: ByteSize,
+        /// What is free.
+        free: ByteSize,
+    },
+    /// No free port for ssh.
+    #[error("forward ssh of {0} guests: not enough free ports between 22000 and 29999")]
+    NoPorts(usize),
+    /// A gateway or DNS server without an address.
+    #[error("use a gateway or name servers without a static address: give --address too")]
+    NetworkWithoutAddress,
+}
+
+/// The plan for these clones, or the rule that forbids it.
+///
+/// `random` gives 16 fresh random bytes at each call.
+pub fn plan_clone(
+    pattern: &NamePattern,
+    spec: &CloneSpec,
+    version: &VersionFacts,
+    host: &HostFacts,
+    inventory: &Inventory,
+    random: &mut dyn FnMut() -> [u8; 16],
+) -> Result<ClonePlan, PlanRefusal> {
+    if !version.state.is_clonable() {
+        return Err(PlanRefusal::NotClonable {
+            label: version.label.clone(),
+            state: version.state,
+        });
+    }
+    let count = spec.count.unwrap_or(1);
+    if !(1..=MAX_COUNT).contains(&count) {
+        return Err(PlanRefusal::Count(count));
+    }
+    let hardware = hardware(spec, &version.hardware)?;
+    let disk_size = disk_size(spec, version)?;
+    let goal = spec.goal.unwrap_or_default();
+    let choice = choose(spec.kind, goal, host.reflink, version.data);
+    check_space(choice.kind, count, version, host)?;
+    let names = pattern.expand(count, |name| inventory.names.contains(name))?;
+    if let Some(taken) = names.iter().find(|name| inventory.names.contains(name)) {
+        return Err(PlanRefusal::NameTaken(taken.clone()));
+    }
+    let mut supply = Supply::new(spec, host, inventory, names.len(), &hardware)?;
+    let mut guests = Vec::with_capacity(names.len());
+    for name in names {
+        let nics = supply.nics(&hardware, random)?;
+        let personalisation = personalisation(spec, &name, &nics)?;
+        guests.push(GuestPlan {
+            id: GuestId(random_uuid(random)),
+            kind: choice.kind,
+            disk_size,
+            grow: disk_size > version.virtual_size,
+            extra_disks: spec.extra_disks.clone(),
+            hardware: hardware.clone(),
+            nics,
+            generation_id: random_uuid(random),
+            disk_guid: random_uuid(random),
+            filesystem_uuid: random_uuid(random),
+            serial: format!("stampo-{}", &hex::encode(random())[..12]),
+            personalisation,
+            start: spec.start.unwrap_or(true),
+            name,
+        });
+    }
+    let warnings = warnings(spec, version);
+    Ok(ClonePlan {
+        version: version.id,
+        version_label: version.label.clone(),
+        image: version.image.clone(),
+        choice,
+        warnings,
+        guests,
+    })
+}
+
+fn random_uuid(random: &mut dyn FnMut() -> [u8; 16]) -> Uuid {
+    uuid::Builder::from_random_bytes(random()).into_uuid()
+}
+
+fn warnings(spec: &CloneSpec, version: &VersionFacts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if version.state == State::Deprecated {
+        warnings.push(format!("{} is deprecated", version.label));
+    }
+    if spec.no_personalisation {
+        warnings.push("not personalised: identity is left to each guest's first boot".to_owned());
+    } else if spec.personalisation.ssh_authorized_keys.is_empty()
+        && spec
+            .personalisation
+            .users
+            .iter()
+            .all(|u| u.ssh_authorized_keys.is_empty())
+        && spec.personalisation.root_password_hash.is_none()
+    {
+        warnings.push(
+            "no ssh key and no password was given: only what the template allows can log in"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+fn hardware(spec: &CloneSpec, default: &Hardware) -> Result<Hardware, PlanRefusal> {
+    let mut hardware = default.clone();
+    hardware.cpus = spec.cpus.unwrap_or(hardware.cpus);
+    hardware.memory = spec.memory.unwrap_or(hardware.memory);
+    if let Some(bridge) = &spec.bridge {
+        if hardware.nics.is_empty() {
+            hardware.nics.push(crate::hardware::Nic::default());
+        }
+        hardware.nics[0].link = NicLink::Bridge(bridge.clone());
+    }
+    hardware.check()?;
+    Ok(hardware)
+}
+
+fn disk_size(spec: &CloneSpec, version: &VersionFacts) -> Result<ByteSize, PlanRefusal> {
+    let odd = |size: ByteSize| {
+        size.bytes() == 0 || size.bytes() % (1 << 20) != 0 || size > ByteSize(64 << 40)
+    };
+    if let Some(bad) = spec.extra_disks.iter().find(|size| odd(**size)) {
+        return Err(PlanRefusal::DiskSize(*bad));
+    }
+    match spec.disk_size {
+        None => Ok(version.virtual_size),
+        Some(asked) if asked < version.virtual_size => Err(PlanRefusal::DiskTooSmall {
+            asked,
+            least: version.virtual_size,
+        }),
+        Some(asked) if asked != version.virtual_size && odd(asked) => {
+            Err(PlanRefusal::DiskSize(asked))
+        }
+        Some(asked) => Ok(asked),
+    }
+}
+
+/// What the clones write at once. Later growth is the user's to watch, not ours to forbid.
+fn check_space(
+    kind: CloneKind,
+    count: u32,
+    version: &VersionFacts,
+    host: &HostFacts,
+) -> Result<(), PlanRefusal> {
+    let each = match kind {
+        CloneKind::Full if !host.reflink => version.data.bytes(),
+        CloneKind::Full | CloneKind::Linked => 1 << 20,
+    };
+    let needed = ByteSize(each.saturating_mul(u64::from(count)));
+    if needed > host.free {
+        return Err(PlanRefusal::NoSpace {
+            needed,
+            free: host.free,
+        });
+    }
+    Ok(())
+}
+
+fn personalisation(
+    spec: &CloneSpec,
+    name: &GuestName,
+    nics: &[NicPlan],
+) -> Result<Option<Personalisation>, PlanRefusal> {
+    if spec.no_personalisation {
+        return Ok(None);
+    }
+    let mut own = spec.personalisation.clone();
+    own.hostname = match &spec.domain {
+        Some(domain) => format!("{name}.{domain}"),
+        None => name.to_string(),
+    };
+    own.networks = nics.iter().map(|nic| nic.network.clone()).collect();
+    own.check()?;
+    Ok(Some(own))
+}
+
+/// Hands out what must be unique, from what is free.
+struct Supply {
+    ports: std::vec::IntoIter<u16>,
+    wanted: usize,
+    addresses: std::vec::IntoIter<crate::network::Cidr>,
+    gateway: Option<IpAddr>,
+    dns: Vec<IpAddr>,
+    macs: BTreeSet<Mac>,
+}
+
+impl Supply {
+    fn new(
+        spec: &CloneSpec,
+        host: &HostFacts,
+        inventory: &Inventory,
+        count: usize,
+        hardware: &Hardware,
+    ) -> Result<Self, PlanRefusal> {
+        let addresses = match &spec.address {
+            Some(range) => range.take(count, |a| inventory.addresses.contains(a))?,
+            None if spec.gateway.is_some() || !spec.dns.is_empty() => {
+                return Err(PlanRefusal::NetworkWithoutAddress);
+            }
+            None => Vec::new(),
+        };
+        let forwards = matches!(
+            hardware.nics.first().map(|nic| &nic.link),
+            Some(NicLink::User)
+        );
+        let wanted = if forwards { count } else { 0 };
+        let ports: Vec<u16> = host
+            .free_ports
+            .iter()
+            .copied()
+            .filter(|p| !inventory.ports.contains(p))
+            .take(wanted)
+            .collect();
+        Ok(Supply {
+            ports: ports.into_iter(),
+            wanted,
+            addresses: addresses.into_iter(),
+            gateway: spec.gateway,
+            dns: spec.dns.clone(),
+            macs: inventory.macs.clone(),
+        })
+    }
+
+    /// The interfaces of one guest. Only the first has a static address or a forwarded port.
+    fn nics(
+        &mut self,
+        hardware: &Hardware,
+        random: &mut dyn FnMut() -> [u8; 16],
+    ) -> Result<Vec<NicPlan>, PlanRefusal> {
+        let mut nics = Vec::with_capacity(hardware.nics.len());
+        for (index, nic) in hardware.nics.iter().enumerate() {
+            let address = if index == 0 {
+                self.addresses.next()
+            } else {
+                None
+            };
+            let network = match address {
+                Some(address) => Network::Static {
+                    address,
+                    gateway: self.gateway,
+                    dns: self.dns.clone(),
+                },
+                None => Network::Dhcp,
+            };
+            let ssh_port = if index == 0 && nic.link == NicLink::User {
+                Some(self.ports.next().ok_or(PlanRefusal::NoPorts(self.wanted))?)
+            } else {
+                None
+            };
+            nics.push(NicPlan {
+                mac: self.mac(random),
+                link: nic.link.clone(),
+                ssh_port,
+                network,
+            });
+        }
+        Ok(nics)
+    }
+
+    fn mac(&mut self, random: &mut dyn FnMut() -> [u8; 16]) -> Mac {
+        loop {
+            let bytes = random();
+            let mac = Mac::from_random([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            if self.macs.insert(mac) {
+                return mac;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -47,14 +47,25 @@ impl ByteSize {
 impl FromStr for ByteSize {
     type Err = SizeError;
     fn from_str(text: &str) -> Result<Self, SizeError> {
-        let error = || SizeError { text: text.to_owned() };
+        let error = || SizeError {
+            text: text.to_owned(),
+        };
         let lower = text.trim().to_ascii_lowercase();
-        let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+        let split = lower
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(lower.len());
         let (number, unit) = lower.split_at(split);
         let unit = unit.trim().trim_end_matches('b').trim_end_matches('i');
-        let shift = UNITS.iter().find(|(u, _)| *u == unit).map(|(_, s)| *s).ok_or_else(error)?;
+        let shift = UNITS
+            .iter()
+            .find(|(u, _)| *u == unit)
+            .map(|(_, s)| *s)
+            .ok_or_else(error)?;
         let bytes = match number.split_once('.') {
-            None => number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)),
+            None => number
+                .parse::<u64>()
+                .ok()
+                .and_then(|n| n.checked_mul(1 << shift)),
             Some((whole, fraction)) => fractional(whole, fraction, shift),
         };
         bytes.map(ByteSize).ok_or_else(error)
@@ -68,7 +79,11 @@ fn fractional(whole: &str, fraction: &str, shift: u32) -> Option<u64> {
     }
     let scale = 10_u64.pow(u32::try_from(fraction.len()).ok()?);
     let part = fraction.parse::<u64>().ok()?.checked_mul(1 << shift)? / scale;
-    whole.parse::<u64>().ok()?.checked_mul(1 << shift)?.checked_add(part)
+    whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1 << shift)?
+        .checked_add(part)
 }
 
 impl fmt::Display for ByteSize {
@@ -102,7 +117,10 @@ impl TryFrom<SizeText> for ByteSize {
 impl From<ByteSize> for String {
     /// Exact: the largest unit that divides the size.
     fn from(size: ByteSize) -> String {
-        let exact = UNITS.iter().rev().find(|(_, s)| size.0 != 0 && size.0 % (1 << s) == 0);
+        let exact = UNITS
+            .iter()
+            .rev()
+            .find(|(_, s)| size.0 != 0 && size.0 % (1 << s) == 0);
         match exact {
             Some((unit, shift)) => format!("{}{}", size.0 >> shift, unit.to_uppercase()),
             None => size.0.to_string(),
@@ -129,7 +147,17 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for bad in ["", "G", "-1G", "1X", "1.G", "1.2.3G", "99999999999T", "1e9", "0x10"] {
+        for bad in [
+            "",
+            "G",
+            "-1G",
+            "1X",
+            "1.G",
+            "1.2.3G",
+            "99999999999T",
+            "1e9",
+            "0x10",
+        ] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad:?} must be refused");
         }
     }
