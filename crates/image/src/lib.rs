@@ -2,5 +2,12 @@
 //!
 //! This room knows bytes, files and formats. It knows nothing of what a guest's files mean.
 
+pub mod copy;
 pub mod device;
+pub mod durable;
+pub mod identity;
 pub mod intake;
+pub mod process_identity;
+pub mod progress;
+pub mod raw;
+mod sparse;
