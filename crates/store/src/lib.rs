@@ -1,1 +1,31 @@
-//! The catalog: one file per table.
+//! The catalog: what exists and what is under way. One file per table.
+//!
+//! The catalog is SQLite in one file that only its owner may read. Several processes use it at
+//! once: every writing transaction takes the write lock at its start and waits for it, so nothing
+//! ever fails half-way for a lock. Rows are types of their own ([`GuestRow`], [`VersionRow`]…);
+//! conversions from and to text live beside them.
+//!
+//! What this room does *not* do: decide anything. State changes are computed by `stampo_core` and
+//! only recorded here.
+
+mod audit;
+mod connection;
+mod convert;
+mod exceptions;
+mod facts;
+mod guests;
+mod operations;
+mod schema;
+mod settings;
+mod templates;
+mod versions;
+
+pub use audit::{AuditEntry, AuditRow};
+pub use connection::{Store, StoreError, Tx};
+pub use exceptions::ExceptionRow;
+pub use facts::FactRow;
+pub use guests::{GuestRow, NicRow};
+pub use operations::{EventRow, OperationRow, OperationState};
+pub use settings::SALT;
+pub use templates::TemplateRow;
+pub use versions::VersionRow;

@@ -1,0 +1,219 @@
+//! Opening the catalog and running transactions.
+
+use crate::schema;
+use crate::settings;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a transaction waits for others before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why the catalog could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't be opened or made.
+    #[error("open the catalog {}", path.display())]
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// What stood in the way.
+        source: rusqlite::Error,
+    },
+    /// A newer stampo wrote it.
+    #[error("read the catalog {}: it has schema {found}, this stampo knows up to {known}", path.display())]
+    TooNew {
+        /// Its path.
+        path: PathBuf,
+        /// Its schema version.
+        found: usize,
+        /// The newest that this program knows.
+        known: usize,
+    },
+    /// A statement failed.
+    #[error("use the catalog")]
+    Sql(#[from] rusqlite::Error),
+    /// A row holds a text that is not what its column should hold.
+    #[error("read the catalog: {column} of {table} holds {text:?}")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What it holds.
+        text: String,
+    },
+    /// Another row already has this unique value.
+    #[error("record {what}: it exists already")]
+    Exists {
+        /// What was to be unique.
+        what: String,
+    },
+    /// The file's rights can't be set.
+    #[error("protect the catalog {}", path.display())]
+    Protect {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// The catalog. Cheap to share between threads: they take turns.
+pub struct Store {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+/// A running transaction. Dropping it without [`Store`] committing it undoes everything.
+pub struct Tx<'a> {
+    pub(crate) sql: rusqlite::Transaction<'a>,
+}
+
+impl Store {
+    /// Opens the catalog, making it if it is missing, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let opened = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let protected = |source| StoreError::Protect {
+            path: path.to_owned(),
+            source,
+        };
+        if !path.exists() {
+            // Made by us first, so that it is never readable by others, not even for a moment.
+            use std::os::unix::fs::OpenOptionsExt;
+            let file = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(path);
+            drop(file.map_err(protected)?);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(opened)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(opened)?;
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(opened)?;
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(opened)?;
+        connection
+            .pragma_update(None, "foreign_keys", true)
+            .map_err(opened)?;
+        let store = Store {
+            connection: Mutex::new(connection),
+            path: path.to_owned(),
+        };
+        store.migrate()?;
+        Ok(store)
+    }
+
+    /// Where the catalog is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic in another thread left at most an uncommitted transaction, which was rolled back.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn migrate(&self) -> Result<(), StoreError> {
+        let version = |c: &Connection| -> Result<usize, rusqlite::Error> {
+            let number: u32 = c.pragma_query_value(None, "user_version", |r| r.get(0))?;
+            Ok(number as usize)
+        };
+        let found = version(&self.lock())?;
+        if found > schema::STEPS.len() {
+            let known = schema::STEPS.len();
+            return Err(StoreError::TooNew {
+                path: self.path.clone(),
+                found,
+                known,
+            });
+        }
+        if found == schema::STEPS.len() {
+            return Ok(());
+        }
+        self.write_durably(|tx| {
+            // Read again: another process may have migrated while this one waited for the lock.
+            let found = version(&tx.sql)?;
+            for (number, step) in (1_u32..).zip(schema::STEPS).skip(found) {
+                tx.sql.execute_batch(step)?;
+                tx.sql.pragma_update(None, "user_version", number)?;
+            }
+            settings::ensure_salt(tx)
+        })
+    }
+
+    /// Runs `act` in a transaction that only reads. It sees one consistent moment.
+    pub fn read<T, E: From<StoreError>>(
+        &self,
+        act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let sql = connection
+            .transaction_with_behavior(TransactionBehavior::Deferred)
+            .map_err(StoreError::from)?;
+        act(&Tx { sql })
+    }
+
+    /// Runs `act` in a writing transaction and commits it when `act` succeeds.
+    ///
+    /// A power loss may undo the last such transactions, never part of one. Use it for rows whose
+    /// step can be repeated.
+    pub fn write<T, E: From<StoreError>>(
+        &self,
+        act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        run(&mut self.lock(), act)
+    }
+
+    /// As [`Store::write`], and the commit survives a power loss. Use it for what was promised to
+    /// a user: a published version, a deletion, an audit record of either.
+    pub fn write_durably<T, E: From<StoreError>>(
+        &self,
+        act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let synchronous = |c: &Connection, level: &str| {
+            c.pragma_update(None, "synchronous", level)
+                .map_err(StoreError::from)
+        };
+        synchronous(&connection, "FULL")?;
+        let result = run(&mut connection, act);
+        synchronous(&connection, "NORMAL")?;
+        result
+    }
+
+    /// SQLite's own check of the whole file: the faults that it found, none when it is sound.
+    pub fn check_integrity(&self) -> Result<Vec<String>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare("PRAGMA integrity_check")?;
+        let lines: Vec<String> = statement
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+}
+
+fn run<T, E: From<StoreError>>(
+    connection: &mut Connection,
+    act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    // IMMEDIATE: the lock is waited for here, at the start, and never later.
+    let sql = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(StoreError::from)?;
+    let tx = Tx { sql };
+    let value = act(&tx)?;
+    tx.sql.commit().map_err(StoreError::from)?;
+    Ok(value)
+}

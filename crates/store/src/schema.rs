@@ -1,0 +1,114 @@
+//! The tables, and the steps from each schema version to the next.
+//!
+//! Steps are only ever added. The SQL keeps to what SQLite and PostgreSQL share: numbered
+//! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
+
+/// One step of the schema: its SQL, run in one transaction.
+pub const STEPS: &[&str] = &[V1];
+
+const V1: &str = "
+CREATE TABLE settings (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE templates (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL
+);
+CREATE TABLE versions (
+    id TEXT PRIMARY KEY,
+    template_id TEXT NOT NULL REFERENCES templates (id),
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    image_id TEXT,
+    virtual_bytes INTEGER NOT NULL DEFAULT 0,
+    data_bytes INTEGER NOT NULL DEFAULT 0,
+    hardware TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    proof TEXT,
+    operation_id TEXT,
+    created_ms INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    verified_ms INTEGER,
+    UNIQUE (template_id, number)
+);
+CREATE INDEX versions_image ON versions (image_id);
+CREATE TABLE exceptions (
+    version_id TEXT NOT NULL REFERENCES versions (id),
+    finding TEXT NOT NULL,
+    path TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (version_id, finding, path)
+);
+CREATE TABLE guests (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    version_id TEXT NOT NULL REFERENCES versions (id),
+    image_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    operation_id TEXT,
+    plan TEXT NOT NULL,
+    host_keys TEXT NOT NULL DEFAULT '[]',
+    error TEXT,
+    created_ms INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    keep_until_ms INTEGER
+);
+CREATE INDEX guests_image ON guests (image_id, kind);
+CREATE INDEX guests_operation ON guests (operation_id);
+CREATE TABLE nics (
+    guest_id TEXT NOT NULL REFERENCES guests (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    mac TEXT NOT NULL UNIQUE,
+    ssh_port INTEGER UNIQUE,
+    address TEXT UNIQUE,
+    PRIMARY KEY (guest_id, position)
+);
+CREATE TABLE facts (
+    guest_id TEXT NOT NULL REFERENCES guests (id) ON DELETE CASCADE,
+    item TEXT NOT NULL,
+    location TEXT NOT NULL,
+    state TEXT NOT NULL,
+    hash TEXT,
+    detail TEXT,
+    PRIMARY KEY (guest_id, item, location)
+);
+CREATE INDEX facts_hash ON facts (item, hash);
+CREATE TABLE operations (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    request TEXT NOT NULL,
+    state TEXT NOT NULL,
+    cancel INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    lease_until_ms INTEGER NOT NULL DEFAULT 0,
+    error TEXT,
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER
+);
+CREATE INDEX operations_state ON operations (state);
+CREATE TABLE events (
+    operation_id TEXT NOT NULL REFERENCES operations (id),
+    sequence INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    duration_ms INTEGER,
+    PRIMARY KEY (operation_id, sequence)
+);
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+";

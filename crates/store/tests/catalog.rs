@@ -1,0 +1,254 @@
+//! The catalog as several processes see it: uniqueness, isolation, rights, damage.
+
+use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
+use stampo_core::hardware::{Hardware, NicLink};
+use stampo_core::identity::{FactValue, IdentityFact};
+use stampo_core::ids::{GuestId, ImageId, VersionId};
+use stampo_core::lifecycle::State;
+use stampo_core::network::Mac;
+use stampo_core::personalisation::Network;
+use stampo_core::plan::{GuestPlan, NicPlan};
+use stampo_core::size::ByteSize;
+use stampo_store::{GuestRow, SALT, Store, StoreError, VersionRow};
+use std::path::Path;
+use uuid::Uuid;
+
+fn open(dir: &Path) -> Store {
+    Store::open(&dir.join("catalog.db")).expect("the catalog opens")
+}
+
+fn version(store: &Store) -> VersionRow {
+    store
+        .write(|tx| {
+            let template = tx.ensure_template(&"web".parse().expect("valid"), 1)?;
+            let row = VersionRow {
+                id: VersionId(Uuid::now_v7()),
+                template_id: template.id,
+                template: template.name,
+                number: tx.last_number(template.id)? + 1,
+                state: State::Published,
+                image: Some(ImageId::from_bytes([1; 32])),
+                virtual_size: ByteSize::gib(2),
+                data: ByteSize::mib(500),
+                hardware: Hardware::default(),
+                origin: serde_json::json!({"kind": "import"}),
+                proof: None,
+                operation: None,
+                created_ms: 1,
+                changed_ms: 1,
+                verified_ms: None,
+            };
+            tx.insert_version(&row)?;
+            Ok::<_, StoreError>(row)
+        })
+        .expect("a version")
+}
+
+fn guest(version: &VersionRow, name: &str, mac: u8, port: u16) -> GuestRow {
+    let id = GuestId(Uuid::new_v4());
+    GuestRow {
+        id,
+        name: name.parse().expect("valid"),
+        version: version.id,
+        image: version.image.clone().expect("set"),
+        kind: CloneKind::Linked,
+        state: GuestState::Planned,
+        operation: None,
+        plan: GuestPlan {
+            id,
+            name: name.parse().expect("valid"),
+            kind: CloneKind::Linked,
+            disk_size: ByteSize::gib(2),
+            grow: false,
+            extra_disks: vec![],
+            hardware: Hardware::default(),
+            nics: vec![NicPlan {
+                mac: Mac::from_random([0, 0, 0, mac]),
+                link: NicLink::User,
+                ssh_port: Some(port),
+                network: Network::Dhcp,
+            }],
+            generation_id: Uuid::new_v4(),
+            disk_guid: Uuid::new_v4(),
+            filesystem_uuid: Uuid::new_v4(),
+            serial: "stampo-1".into(),
+            personalisation: None,
+            start: false,
+        },
+        host_keys: vec![],
+        error: None,
+        created_ms: 1,
+        changed_ms: 1,
+        keep_until_ms: None,
+    }
+}
+
+#[test]
+fn rows_come_back_as_they_were_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let version = version(&store);
+    let row = guest(&version, "app-1", 1, 22_001);
+    store.write(|tx| tx.insert_guest(&row)).expect("inserted");
+    let (versions, guests) = open(dir.path())
+        .read(|tx| Ok::<_, StoreError>((tx.versions()?, tx.guests()?)))
+        .expect("read by another connection");
+    assert_eq!(versions, [version]);
+    assert_eq!(guests, [row]);
+}
+
+#[test]
+fn names_macs_and_ports_belong_to_one_guest() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let version = version(&store);
+    store
+        .write(|tx| tx.insert_guest(&guest(&version, "a", 1, 22_001)))
+        .expect("the first");
+    for (name, mac, port) in [("a", 2, 22_002), ("b", 1, 22_002), ("b", 2, 22_001)] {
+        let result = store.write(|tx| tx.insert_guest(&guest(&version, name, mac, port)));
+        assert!(
+            matches!(result, Err(StoreError::Exists { .. })),
+            "{name} {mac} {port}"
+        );
+    }
+    let names = store.read(|tx| tx.inventory()).expect("read").names;
+    assert_eq!(names.len(), 1, "a refused guest leaves nothing behind");
+}
+
+#[test]
+fn eight_processes_worth_of_connections_number_versions_without_gaps() {
+    let dir = tempfile::tempdir().expect("a directory");
+    open(dir.path());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let store = open(dir.path());
+                for _ in 0..10 {
+                    version(&store);
+                }
+            });
+        }
+    });
+    let versions = open(dir.path()).read(|tx| tx.versions()).expect("read");
+    let numbers: Vec<u32> = versions.iter().map(|v| v.number).collect();
+    assert_eq!(numbers, (1..=80).rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_failed_transaction_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let version = version(&store);
+    let result: Result<(), StoreError> = store.write(|tx| {
+        tx.insert_guest(&guest(&version, "a", 1, 22_001))?;
+        Err(StoreError::Exists {
+            what: "something else".into(),
+        })
+    });
+    assert!(result.is_err());
+    assert!(store.read(|tx| tx.guests()).expect("read").is_empty());
+}
+
+#[test]
+fn only_the_owner_may_read_the_catalog_and_its_salt_is_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let (one, two) = (
+        tempfile::tempdir().expect("dir"),
+        tempfile::tempdir().expect("dir"),
+    );
+    let salt = |dir: &Path| {
+        open(dir)
+            .read(|tx| tx.setting(SALT))
+            .expect("read")
+            .expect("set")
+    };
+    let first = salt(one.path());
+    assert_eq!(first.len(), 64);
+    assert_eq!(salt(one.path()), first, "opening again keeps it");
+    assert_ne!(salt(two.path()), first);
+    for entry in std::fs::read_dir(one.path()).expect("listed") {
+        let mode = entry
+            .expect("entry")
+            .metadata()
+            .expect("metadata")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+}
+
+#[test]
+fn who_holds_a_value_is_found_by_item_and_hash() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let version = version(&store);
+    let fact = |hash: &str| IdentityFact {
+        item: "machine-id".into(),
+        location: "/etc/machine-id".into(),
+        value: FactValue::Present(hash.into()),
+    };
+    let (a, b, c) = (
+        guest(&version, "a", 1, 1),
+        guest(&version, "b", 2, 2),
+        guest(&version, "c", 3, 3),
+    );
+    let holders = store
+        .write(|tx| {
+            for (row, hash) in [(&a, "same"), (&b, "same"), (&c, "other")] {
+                tx.insert_guest(row)?;
+                tx.put_facts(row.id, &[fact(hash)])?;
+            }
+            tx.holders(a.id, &[fact("same")])
+        })
+        .expect("asked");
+    let names: Vec<&str> = holders.values().flatten().map(|n| n.as_str()).collect();
+    assert_eq!(names, ["b"]);
+}
+
+#[test]
+fn a_newer_catalog_is_refused_and_a_damaged_row_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    version(&store);
+    let raw = rusqlite::Connection::open(dir.path().join("catalog.db")).expect("opens");
+    raw.execute("UPDATE versions SET state = 'melted'", [])
+        .expect("written");
+    let error = store
+        .read(|tx| tx.versions())
+        .expect_err("damage is an error")
+        .to_string();
+    assert!(
+        error.contains("state") && error.contains("melted"),
+        "{error}"
+    );
+    raw.pragma_update(None, "user_version", 999).expect("set");
+    let result = Store::open(&dir.path().join("catalog.db"));
+    assert!(matches!(result, Err(StoreError::TooNew { found: 999, .. })));
+}
+
+#[test]
+fn integrity_is_checked_for_real() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("catalog.db");
+    {
+        let store = open(dir.path());
+        let version = version(&store);
+        for n in 0..200 {
+            store
+                .write(|tx| tx.insert_guest(&guest(&version, &format!("g{n}"), n, u16::from(n))))
+                .expect("inserted");
+        }
+        assert!(store.check_integrity().expect("checked").is_empty());
+    }
+    let mut bytes = std::fs::read(&path).expect("read");
+    let page = bytes.len() / 2 / 4096 * 4096;
+    bytes[page..page + 512].fill(0xFF);
+    std::fs::write(&path, bytes).expect("written");
+    let found = Store::open(&path).and_then(|store| store.check_integrity());
+    assert!(
+        !matches!(found, Ok(ref faults) if faults.is_empty()),
+        "damage must be found"
+    );
+}
