@@ -36,7 +36,11 @@ pub struct Window {
 
 impl Window {
     /// `size_bytes` of `device` from `start_bytes` on; an error when the device is shorter.
-    pub fn new(device: Arc<dyn BlockDevice>, start_bytes: u64, size_bytes: u64) -> io::Result<Self> {
+    pub fn new(
+        device: Arc<dyn BlockDevice>,
+        start_bytes: u64,
+        size_bytes: u64,
+    ) -> io::Result<Self> {
         let end = start_bytes.checked_add(size_bytes);
         if end.is_none_or(|end| end > device.size_bytes()) {
             return Err(io::Error::new(
@@ -44,7 +48,11 @@ impl Window {
                 "a partition reaches past the end of its disk",
             ));
         }
-        Ok(Window { device, start_bytes, size_bytes })
+        Ok(Window {
+            device,
+            start_bytes,
+            size_bytes,
+        })
     }
 
     /// The place of `length` bytes at `offset` in the underlying device.
@@ -65,11 +73,13 @@ impl BlockDevice for Window {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.device.read_at(self.place(offset, buf.len() as u64)?, buf)
+        self.device
+            .read_at(self.place(offset, buf.len() as u64)?, buf)
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.device.write_at(self.place(offset, buf.len() as u64)?, buf)
+        self.device
+            .write_at(self.place(offset, buf.len() as u64)?, buf)
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
