@@ -1,1 +1,130 @@
-//! The API as a trait and its wire types.
+//! The API: everything that a client can ask of stampo, as a trait and its wire types.
+//!
+//! The command line talks to this trait and to nothing else. It is implemented over the engine by
+//! `stampo-server`, in the same process when no server runs. Wire types are not the engine's types
+//! and not the catalog's rows: they change only when the API does.
+//!
+//! Long work is an *operation*: a call that starts one returns at once, and
+//! [`Api::follow`] reports its events until it ends.
+
+pub mod guest;
+pub mod operation;
+pub mod problem;
+pub mod store;
+pub mod template;
+
+pub use guest::{
+    CloneRequest, ExecReply, ExecRequest, FactVerdict, Guest, Passport, ResizeRequest, StopReply,
+};
+pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
+pub use problem::{Kind, Problem};
+pub use store::{Check, CheckStatus, DoctorReport, GcReport, GcSubject, RescanReport};
+pub use template::{
+    AcceptRequest, BuildRequest, Finding, ImportRequest, SealChange, SealPlan, SealRequest, Verification, Version,
+};
+
+use stampo_core::names::{GuestName, VersionRef};
+use stampo_core::plan::ClonePlan;
+use std::path::PathBuf;
+
+/// What a call gives: its value, or a problem with a kind, a message and a remedy.
+pub type Reply<T> = Result<T, Problem>;
+
+/// Everything that a client can ask.
+pub trait Api: Send + Sync {
+    /// Checks the host: what works, what does not, how to mend it.
+    fn doctor(&self) -> Reply<DoctorReport>;
+
+    /// Starts building a draft version from a recipe.
+    fn build(&self, request: BuildRequest) -> Reply<Operation>;
+    /// Starts importing a disk image as a draft version.
+    fn import(&self, request: ImportRequest) -> Reply<Operation>;
+    /// Starts sealing a draft version.
+    fn seal(&self, request: SealRequest) -> Reply<Operation>;
+    /// What sealing would change. Changes nothing.
+    fn seal_plan(&self, request: SealRequest) -> Reply<SealPlan>;
+    /// Starts reading a version's bytes and its proof again.
+    fn verify(&self, version: &VersionRef) -> Reply<Operation>;
+    /// The result of the last verification or seal.
+    fn verification(&self, version: &VersionRef) -> Reply<Verification>;
+    /// Accepts a finding of a version's proof, with a reason that is recorded.
+    fn accept(&self, request: AcceptRequest) -> Reply<Version>;
+    /// Offers a sealed version for cloning.
+    fn publish(&self, version: &VersionRef) -> Reply<Version>;
+    /// Withdraws a version; it can be restored until it is collected.
+    fn retire(&self, version: &VersionRef) -> Reply<Version>;
+    /// Undoes a retirement: the version is sealed again.
+    fn restore_version(&self, version: &VersionRef) -> Reply<Version>;
+    /// Frees a version's bytes. Refused while linked clones read them.
+    fn purge(&self, version: &VersionRef) -> Reply<Version>;
+    /// Every version; purged ones only when `all`.
+    fn versions(&self, all: bool) -> Reply<Vec<Version>>;
+    /// One version. A bare name means the newest of any state that has bytes.
+    fn version(&self, version: &VersionRef) -> Reply<Version>;
+    /// What is inside a version's disk, as the inspection's own JSON.
+    fn inspect(&self, version: &VersionRef) -> Reply<serde_json::Value>;
+
+    /// What cloning would make. Changes nothing, reserves nothing.
+    fn clone_plan(&self, request: CloneRequest) -> Reply<ClonePlan>;
+    /// Starts making clones.
+    fn clone_guests(&self, request: CloneRequest) -> Reply<Operation>;
+    /// Starts making a linked clone independent of its version.
+    fn flatten(&self, guest: &GuestName) -> Reply<Operation>;
+    /// Every guest; trashed and unfinished ones only when `all`.
+    fn guests(&self, all: bool) -> Reply<Vec<Guest>>;
+    /// One guest.
+    fn guest(&self, guest: &GuestName) -> Reply<Guest>;
+    /// Starts a guest.
+    fn start(&self, guest: &GuestName) -> Reply<Guest>;
+    /// Stops a guest: agent, then ACPI, then kill; at once with `kill`.
+    fn stop(&self, guest: &GuestName, kill: bool) -> Reply<StopReply>;
+    /// Gives a guest another name. Its host name inside stays.
+    fn rename(&self, guest: &GuestName, name: &GuestName) -> Reply<Guest>;
+    /// Changes a stopped guest's processors, memory or disk size.
+    fn resize(&self, request: ResizeRequest) -> Reply<Guest>;
+    /// Removes a guest. With `keep_s` it can be brought back for that many seconds.
+    fn remove(&self, guest: &GuestName, keep_s: Option<u64>) -> Reply<()>;
+    /// Brings back a guest that was removed with a grace time.
+    fn restore_guest(&self, guest: &GuestName) -> Reply<Guest>;
+    /// Waits until a running guest's ssh server answers with its recorded host key's protocol
+    /// banner, for at most `timeout_s`. The milliseconds since the guest started.
+    fn wait_ssh(&self, guest: &GuestName, timeout_s: u64) -> Reply<u64>;
+    /// Runs a command through the guest agent.
+    fn exec(&self, request: ExecRequest) -> Reply<ExecReply>;
+    /// Reads a file of a guest: through the agent when it runs, from its disk when it does not.
+    fn read_file(&self, guest: &GuestName, path: &str) -> Reply<Vec<u8>>;
+    /// Writes a file of a guest: through the agent when it runs, to its disk when it does not.
+    fn write_file(&self, guest: &GuestName, path: &str, content: &[u8]) -> Reply<()>;
+    /// The Unix socket of the serial console of a running guest.
+    fn console(&self, guest: &GuestName) -> Reply<PathBuf>;
+    /// The file that the serial console is logged to.
+    fn console_log(&self, guest: &GuestName) -> Reply<PathBuf>;
+    /// A known_hosts file that pins the guest's host keys.
+    fn known_hosts(&self, guest: &GuestName) -> Reply<PathBuf>;
+    /// The identity items of these guests (all when empty), read anew and compared with all others.
+    fn passports(&self, guests: &[GuestName]) -> Reply<Vec<Passport>>;
+
+    /// What is kept and what can go; with `apply`, what could go is removed.
+    /// `now` ignores the grace time of retired versions and trashed guests.
+    fn gc(&self, apply: bool, now: bool) -> Reply<GcReport>;
+    /// Rebuilds the catalog from what is on disk. What the catalog already knows is left alone.
+    fn rescan(&self) -> Reply<RescanReport>;
+    /// The newest operations.
+    fn operations(&self, limit: u32) -> Reply<Vec<Operation>>;
+    /// Works on an operation, or watches it when another process does, until it ends.
+    fn follow(&self, operation: &str, watch: &dyn Watch) -> Reply<Outcome>;
+    /// Asks an operation to stop and to undo what it made.
+    fn cancel(&self, operation: &str) -> Reply<()>;
+    /// The newest audit records.
+    fn audit(&self, limit: u32) -> Reply<Vec<AuditRecord>>;
+}
+
+/// Someone who watches an operation.
+pub trait Watch: Sync {
+    /// A phase of the operation ended, or a guest of it changed.
+    fn event(&self, event: &Event);
+    /// How far a long phase is. May be called often.
+    fn progress(&self, progress: &Progress);
+    /// Whether the operation should stop now and be undone.
+    fn is_cancelled(&self) -> bool;
+}

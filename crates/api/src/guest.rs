@@ -1,0 +1,133 @@
+//! Guests.
+
+use serde::{Deserialize, Serialize};
+use stampo_core::identity::Verdict;
+use stampo_core::names::{GuestName, NamePattern, VersionRef};
+use stampo_core::plan::CloneSpec;
+use stampo_core::size::ByteSize;
+
+/// Make clones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneRequest {
+    /// The version.
+    pub version: VersionRef,
+    /// The names: `app`, or `app-{n}` for several.
+    pub name: NamePattern,
+    /// Everything else.
+    pub spec: CloneSpec,
+}
+
+/// One guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// Its id, also its SMBIOS UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The version it was cloned from, `name@N`.
+    pub version: String,
+    /// Its image id.
+    pub image: String,
+    /// `linked` or `full`.
+    pub kind: String,
+    /// Its state in the catalog; `ready` is a good guest.
+    pub state: String,
+    /// `running`, `stopped` or `unknown`.
+    pub power: String,
+    /// The process that runs it.
+    pub pid: Option<u32>,
+    /// Where ssh reaches it: `127.0.0.1:22001`, or its static address; `None` when only DHCP knows.
+    pub address: Option<String>,
+    /// MACs of its interfaces.
+    pub macs: Vec<String>,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: ByteSize,
+    /// The size of its boot disk.
+    pub disk_size: ByteSize,
+    /// The bytes that its own files take on the host.
+    pub disk_used: ByteSize,
+    /// Its public ssh host keys.
+    pub host_keys: Vec<String>,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    /// When a trashed guest goes for good.
+    pub keep_until_ms: Option<i64>,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+/// How a guest was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopReply {
+    /// `already`, `agent`, `acpi` or `kill`.
+    pub by: String,
+}
+
+/// Change a stopped guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizeRequest {
+    /// The guest.
+    pub guest: GuestName,
+    /// Processors.
+    pub cpus: Option<u32>,
+    /// Memory.
+    pub memory: Option<ByteSize>,
+    /// The boot disk; it can only grow.
+    pub disk_size: Option<ByteSize>,
+}
+
+/// Run a command through the guest agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The guest.
+    pub guest: GuestName,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Standard input.
+    pub input: Vec<u8>,
+    /// How long it may take.
+    pub timeout_s: u64,
+}
+
+/// What a command gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecReply {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Every identity item of a guest, compared with all other guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passport {
+    /// The guest.
+    pub guest: String,
+    /// Where the items were read: `disk`, `agent` or `catalog` (as recorded when it was made).
+    pub source: String,
+    /// The items.
+    pub items: Vec<FactVerdict>,
+}
+
+/// One identity item and its verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactVerdict {
+    /// The item's name.
+    pub item: String,
+    /// Where it lives.
+    pub location: String,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl Passport {
+    /// Whether any item is held by another guest too.
+    pub fn has_duplicates(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.verdict, Verdict::Duplicated(_)))
+    }
+}
