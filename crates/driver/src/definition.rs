@@ -1,11 +1,12 @@
 //! A guest's whole machine, with every choice made: what a driver is given.
 
+use crate::DriverError;
 use serde::{Deserialize, Serialize};
 use stampo_core::hardware::{Firmware, Hardware, NicModel};
 use stampo_core::ids::GuestId;
 use stampo_core::network::Mac;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The format of a disk file. It is recorded once and always passed to QEMU, never probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,5 +90,25 @@ impl GuestDefinition {
     /// The firmware to start with.
     pub fn firmware(&self) -> Firmware {
         self.hardware.firmware
+    }
+
+    /// The ports of the host's loopback that reach this guest.
+    pub fn forwarded_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.nics.iter().filter_map(|nic| match nic.link {
+            Link::User { ssh_port, .. } => ssh_port,
+            Link::Bridge { .. } => None,
+        })
+    }
+
+    /// Refuses a directory that is not the one which the driver finds this guest by: the one named
+    /// by its id under `guests_dir`.
+    pub fn check_directory(&self, guests_dir: &Path) -> Result<(), DriverError> {
+        if self.directory == guests_dir.join(self.id.to_string()) {
+            return Ok(());
+        }
+        Err(DriverError::Unsupported {
+            what: format!("keep guest {} in {}", self.name, self.directory.display()),
+            why: format!("it must be {}/{}", guests_dir.display(), self.id),
+        })
     }
 }

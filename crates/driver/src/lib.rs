@@ -9,6 +9,7 @@
 pub mod conformance;
 pub mod definition;
 pub mod sim;
+pub mod socket;
 
 pub use definition::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition};
 
@@ -181,6 +182,14 @@ pub enum DriverError {
     },
 }
 
+impl DriverError {
+    /// An adapter for `map_err`: the act and the path, with what the system said.
+    pub fn io(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DriverError {
+        let path = path.to_owned();
+        move |source| DriverError::Io { act, path, source }
+    }
+}
+
 /// An engine that runs guests.
 pub trait Driver: Send + Sync {
     /// What can be done here. May probe; the answer is cached by the driver.
@@ -212,7 +221,28 @@ pub trait Driver: Send + Sync {
     /// Runs a command through the guest agent.
     fn agent_exec(&self, id: GuestId, request: &ExecRequest) -> Result<ExecOutcome, DriverError>;
 
-    /// The Unix socket of the guest's serial console.
+    /// Reads a file in the guest through the guest agent. A file of more than `limit` bytes is an
+    /// error: the size is the guest's to choose, and so not to be trusted.
+    fn agent_read_file(
+        &self,
+        id: GuestId,
+        path: &str,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, DriverError>;
+
+    /// Writes a file in the guest through the guest agent: made or replaced, with the mode that
+    /// the agent's umask gives.
+    fn agent_write_file(
+        &self,
+        id: GuestId,
+        path: &str,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(), DriverError>;
+
+    /// The Unix socket of the guest's serial console. The path may be longer than a socket address
+    /// can hold: connect with [`socket::connect`].
     fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError>;
 
     /// The file that the serial console is logged to.

@@ -1,1 +1,326 @@
-//! sim.
+//! A simulated driver: guests that are files, so that an engine can be killed at any step.
+//!
+//! It is kept in step with real drivers by running the same conformance suite. All state is on
+//! disk under the guests' directory and changes by rename, so a process that is killed loses
+//! nothing, and several processes may use one directory at once, as with a real driver.
+//!
+//! It does not imitate time: a stop is instant. It does not read disks: whether a disk file exists
+//! is not its business. What an engine test can steer is in `sim/steer.rs`.
+
+mod state;
+mod steer;
+
+pub use steer::{Failure, Manners, Step, When};
+
+use crate::{
+    Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest,
+    GuestDefinition, Power, StopMethod, StoppedBy,
+};
+use stampo_core::hardware::Firmware;
+use stampo_core::ids::GuestId;
+use state::{Guest, Run, Shelf};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Guests that are files in a directory.
+pub struct SimDriver {
+    shelf: Shelf,
+}
+
+impl SimDriver {
+    /// The simulated guests of this directory, which is made when missing.
+    pub fn open(guests_dir: &Path) -> Result<Self, DriverError> {
+        Ok(SimDriver {
+            shelf: Shelf::open(guests_dir)?,
+        })
+    }
+
+    /// Makes the next passage of `step` fail, in whichever process it happens. The order survives
+    /// this process and is used up when it fires.
+    pub fn fail_at(&self, step: Step, when: When, failure: Failure) -> Result<(), DriverError> {
+        steer::order(self.shelf.dir(), step, when, failure)
+    }
+
+    /// How the guest behaves when it is asked to stop, and whether its agent answers.
+    pub fn set_manners(&self, id: GuestId, manners: Manners) -> Result<(), DriverError> {
+        self.change(id, |guest| guest.manners = manners)
+    }
+
+    /// What the agent answers when `program` (the first of `argv`) is run. Without a script the
+    /// answer is exit code 0 and no output.
+    pub fn script_exec(
+        &self,
+        id: GuestId,
+        program: &str,
+        outcome: &ExecOutcome,
+    ) -> Result<(), DriverError> {
+        let answer = (
+            outcome.exit_code,
+            outcome.stdout.clone(),
+            outcome.stderr.clone(),
+        );
+        self.change(id, |guest| {
+            guest.answers.insert(program.to_owned(), answer);
+        })
+    }
+
+    /// Ends the guest from outside, as a crash of its process would.
+    pub fn crash_guest(&self, id: GuestId) -> Result<(), DriverError> {
+        self.change(id, |guest| guest.run = None)
+    }
+
+    /// Makes `observe` and everything that relies on it answer "unknown", or sight again.
+    pub fn blind(&self, id: GuestId, reason: Option<&str>) -> Result<(), DriverError> {
+        self.change(id, |guest| guest.blind = reason.map(str::to_owned))
+    }
+
+    fn change(&self, id: GuestId, act: impl FnOnce(&mut Guest)) -> Result<(), DriverError> {
+        let _lock = self.shelf.lock()?;
+        let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+        act(&mut guest);
+        self.shelf.write(&guest)
+    }
+
+    /// Runs `act` between the crash points of `step`.
+    fn step<T>(
+        &self,
+        step: Step,
+        act: impl FnOnce() -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        steer::pass(self.shelf.dir(), step, When::Before)?;
+        let done = act()?;
+        steer::pass(self.shelf.dir(), step, When::After)?;
+        Ok(done)
+    }
+
+    fn running(&self, id: GuestId) -> Result<Guest, DriverError> {
+        let guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+        guest.check_sight()?;
+        if guest.run.is_some() {
+            Ok(guest)
+        } else {
+            Err(DriverError::NotRunning(id))
+        }
+    }
+
+    fn answering(&self, id: GuestId, waited: Duration) -> Result<Guest, DriverError> {
+        let guest = self.running(id)?;
+        let agent = guest.manners.agent;
+        if agent {
+            Ok(guest)
+        } else {
+            Err(DriverError::AgentSilent { guest: id, waited })
+        }
+    }
+
+    /// Refuses when a forwarded port is used by another simulated guest or by a real program.
+    fn check_ports(&self, guest: &Guest) -> Result<(), DriverError> {
+        for port in guest.definition.forwarded_ports() {
+            let busy = |why: String| DriverError::Busy {
+                resource: format!("port {port}"),
+                why,
+            };
+            for other in self.list()? {
+                let Some(other) = self.shelf.read(other)? else {
+                    continue;
+                };
+                let same = other.definition.forwarded_ports().any(|p| p == port);
+                if same && other.run.is_some() && other.definition.id != guest.definition.id {
+                    return Err(busy(format!("guest {} uses it", other.definition.name)));
+                }
+            }
+            TcpListener::bind(("127.0.0.1", port)).map_err(|e| busy(e.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Driver for SimDriver {
+    fn capabilities(&self) -> Result<Capabilities, DriverError> {
+        Ok(Capabilities {
+            driver: "simulated".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            acceleration: Acceleration::Tcg {
+                reason: "guests are simulated".to_owned(),
+            },
+            firmware: vec![Firmware::Bios, Firmware::Uefi],
+            tpm: true,
+            bridge: true,
+        })
+    }
+
+    fn ensure_defined(&self, definition: &GuestDefinition) -> Result<Ensured, DriverError> {
+        definition.check_directory(self.guests_dir())?;
+        self.step(Step::Define, || {
+            let _lock = self.shelf.lock()?;
+            let old = self.shelf.read(definition.id)?;
+            if old
+                .as_ref()
+                .is_some_and(|old| old.definition == *definition)
+            {
+                return Ok(Ensured::Unchanged);
+            }
+            let guest = match old {
+                Some(old) => Guest {
+                    definition: definition.clone(),
+                    ..old
+                },
+                None => Guest::new(definition.clone()),
+            };
+            self.shelf.write(&guest)?;
+            Ok(Ensured::Changed)
+        })
+    }
+
+    fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError> {
+        self.step(Step::Start, || {
+            let _lock = self.shelf.lock()?;
+            let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+            guest.check_sight()?;
+            if guest.run.is_some() {
+                return Ok(Ensured::Unchanged);
+            }
+            self.check_ports(&guest)?;
+            guest.run = Some(Run::begin());
+            self.shelf
+                .append_console(&guest, "simulated guest started\n")?;
+            self.shelf.write(&guest)?;
+            Ok(Ensured::Changed)
+        })
+    }
+
+    fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError> {
+        self.step(Step::Stop, || {
+            let _lock = self.shelf.lock()?;
+            let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+            guest.check_sight()?;
+            if guest.run.take().is_none() {
+                return Ok(StoppedBy::Already);
+            }
+            self.shelf.write(&guest)?;
+            Ok(match method {
+                StopMethod::Graceful { .. } if guest.manners.agent => StoppedBy::Agent,
+                StopMethod::Graceful { .. } if guest.manners.acpi => StoppedBy::Acpi,
+                StopMethod::Graceful { .. } | StopMethod::Kill => StoppedBy::Kill,
+            })
+        })
+    }
+
+    fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError> {
+        self.step(Step::Undefine, || {
+            let _lock = self.shelf.lock()?;
+            if let Some(guest) = self.shelf.read(id)? {
+                guest.check_sight()?;
+            }
+            self.shelf.remove(id)
+        })
+    }
+
+    fn observe(&self, id: GuestId) -> Result<Power, DriverError> {
+        self.step(Step::Observe, || {
+            Ok(match self.shelf.read(id)? {
+                None => Power::Undefined,
+                Some(Guest {
+                    blind: Some(reason),
+                    ..
+                }) => Power::Unknown { reason },
+                Some(Guest { run: Some(run), .. }) => Power::Running {
+                    pid: run.pid,
+                    uptime_ms: run.uptime_ms(),
+                },
+                Some(_) => Power::Stopped,
+            })
+        })
+    }
+
+    fn list(&self) -> Result<Vec<GuestId>, DriverError> {
+        self.shelf.list()
+    }
+
+    fn agent_ping(&self, id: GuestId, timeout: Duration) -> Result<(), DriverError> {
+        self.step(Step::Agent, || self.answering(id, timeout).map(drop))
+    }
+
+    fn agent_exec(&self, id: GuestId, request: &ExecRequest) -> Result<ExecOutcome, DriverError> {
+        self.step(Step::Agent, || {
+            let guest = self.answering(id, request.timeout)?;
+            let program = request.argv.first().map(String::as_str).unwrap_or_default();
+            let (exit_code, stdout, stderr) =
+                guest.answers.get(program).cloned().unwrap_or_default();
+            Ok(ExecOutcome {
+                exit_code,
+                stdout,
+                stderr,
+            })
+        })
+    }
+
+    fn agent_read_file(
+        &self,
+        id: GuestId,
+        path: &str,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, DriverError> {
+        self.step(Step::Agent, || {
+            let guest = self.answering(id, timeout)?;
+            let failed = |why: &str| DriverError::Program {
+                program: format!("read {path} in the guest"),
+                why: why.to_owned(),
+            };
+            let bytes = guest
+                .files
+                .get(path)
+                .ok_or_else(|| failed("no such file"))?;
+            if bytes.len() > limit {
+                return Err(failed(&format!("it is larger than {limit} bytes")));
+            }
+            Ok(bytes.clone())
+        })
+    }
+
+    fn agent_write_file(
+        &self,
+        id: GuestId,
+        path: &str,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(), DriverError> {
+        self.step(Step::Agent, || {
+            self.answering(id, timeout)?;
+            self.change(id, |guest| {
+                guest.files.insert(path.to_owned(), bytes.to_vec());
+            })
+        })
+    }
+
+    fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError> {
+        self.running(id)?;
+        let what = "open the console of a simulated guest".to_owned();
+        Err(DriverError::Unsupported {
+            what,
+            why: "it has none, only a log".to_owned(),
+        })
+    }
+
+    fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError> {
+        let guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+        Ok(Shelf::console_log(&guest))
+    }
+
+    fn definition(&self, id: GuestId) -> Result<GuestDefinition, DriverError> {
+        Ok(self
+            .shelf
+            .read(id)?
+            .ok_or(DriverError::NotFound(id))?
+            .definition)
+    }
+
+    fn guests_dir(&self) -> &Path {
+        self.shelf.dir()
+    }
+}
+
+#[cfg(test)]
+mod tests;
