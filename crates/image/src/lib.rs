@@ -5,8 +5,12 @@
 pub mod copy;
 pub mod device;
 pub mod durable;
+pub mod filesystem;
 pub mod identity;
 pub mod intake;
+pub mod lock;
+pub mod partition;
+pub mod pool;
 pub mod process_identity;
 pub mod progress;
 pub mod raw;
