@@ -8,7 +8,23 @@
 //! Operations that end in a name (`metadata`, `read_link`, `remove`, `write`…) never follow a link
 //! in the last component; [`GuestFs::read`] follows it.
 
+mod attributes;
+mod blocks;
+mod directory;
+mod ext4_read;
+mod ext4_write;
+mod features;
+mod journal;
+mod layout;
+mod pages;
+mod resolve;
+mod set_uuid;
+mod summary;
 pub mod tree;
+mod volume;
+
+pub use ext4_read::Ext4Reader;
+pub use ext4_write::Ext4Writer;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +44,18 @@ pub enum FileKind {
     Symlink,
     /// A FIFO, socket or device: never opened.
     Special,
+}
+
+impl FileKind {
+    /// The kind that the file type bits of a `st_mode` stand for.
+    pub const fn of_mode(mode: u32) -> Self {
+        match mode & 0o170_000 {
+            0o100_000 => FileKind::File,
+            0o040_000 => FileKind::Directory,
+            0o120_000 => FileKind::Symlink,
+            _ => FileKind::Special,
+        }
+    }
 }
 
 /// What is known of an entry without reading it.
