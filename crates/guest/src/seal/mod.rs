@@ -1,3 +1,29 @@
 //! Sealing a guest disk: taking away everything that two clones must not share.
+//!
+//! ```text
+//! items (a table) ──┐
+//! guest (read once) ├─ planner ─→ plan (data, printable) ─→ apply ─→ discard ─→ residue
+//! selection ────────┘
+//! ```
+//!
+//! The table says what is looked for and what is done with it; the planner only reads; `apply`
+//! decides nothing. What a guest does not make again by itself, a small unit makes at its first
+//! boot (`firstboot.rs`). The proof (`proof/`) judges the result with knowledge of its own.
 
+mod apply;
+pub mod firstboot;
+mod guest;
+pub mod items;
+mod pattern;
+mod plan;
+mod planner;
 pub mod proof;
+mod rewrite;
+mod selection;
+
+pub use apply::apply;
+pub use guest::Guest;
+pub use items::{Action, Area, SealItem, items};
+pub use plan::{Change, Notice, SealPlan, Skipped, State};
+pub use planner::{PlanError, plan};
+pub use selection::{Selection, SelectionError};

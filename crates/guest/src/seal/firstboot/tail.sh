@@ -1,0 +1,7 @@
+
+if [ -n "$failed" ]; then
+    exit 1
+fi
+sync
+mkdir -p -m 0755 "${mark%/*}"
+: > "$mark"
