@@ -1,0 +1,216 @@
+//! Every hostile image is refused for its own reason, quickly, in bounded memory, without a trace,
+//! and without a single look at any other file.
+
+mod intake_support;
+
+use intake_support::evil::{self, CANARY, Case};
+use intake_support::{TIGHT, file_of, image::Image, refused_kind, take};
+use stampo_image::intake::{DeclaredFormat, Refusal};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[test]
+fn there_are_at_least_sixty_of_them_with_distinct_names() {
+    let cases = evil::all();
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have one name");
+    assert!(cases.len() >= 60, "only {}", cases.len());
+}
+
+/// What is wrong with the way in which one image was refused.
+fn complaint(case: &Case) -> Option<String> {
+    let start = Instant::now();
+    let (result, destination) = take(file_of(&case.bytes), case.declared, TIGHT);
+    let text = result
+        .as_ref()
+        .map_or_else(ToString::to_string, |taken| format!("{taken:?}"));
+    let kind = refused_kind(result);
+    let left = destination.metadata().expect("metadata").len();
+    let time = start.elapsed();
+    let printable = text.chars().all(|c| !c.is_control());
+    let good = kind == case.kind && left == 0 && time < Duration::from_secs(5) && printable;
+    let name = &case.name;
+    (!good).then(|| {
+        format!(
+            "{name}: {kind}, not {}; {left} bytes left; {time:?}; {text}",
+            case.kind
+        )
+    })
+}
+
+#[test]
+fn every_evil_image_is_refused() {
+    plant_canary();
+    let complaints: Vec<String> = evil::all().iter().filter_map(complaint).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_reasons_that_no_bytes_can_show_have_their_own_limits() {
+    let too_long = intake_support::TIGHT.max_file_bytes + 1;
+    let file = file_of(b"");
+    file.set_len(too_long).expect("a sparse file");
+    let (result, _) = take(file, DeclaredFormat::Raw, TIGHT);
+    assert_eq!(refused_kind(result), "file_too_large");
+
+    let small = stampo_image::intake::Limits {
+        max_virtual_bytes: 4096,
+        ..TIGHT
+    };
+    let (result, _) = take(file_of(&[1; 8192]), DeclaredFormat::Raw, small);
+    assert_eq!(refused_kind(result), "virtual_size");
+
+    // 1 TiB of holes in clusters of 512 bytes: two maps of 256 MiB would be needed.
+    let many = stampo_image::intake::Limits {
+        max_file_bytes: 2 << 40,
+        ..TIGHT
+    };
+    let bytes = Image::valid().u32(20, 9).u64(24, 1 << 10).bytes;
+    let file = file_of(&bytes);
+    file.set_len(1 << 40).expect("a sparse file");
+    let (result, _) = take(file, DeclaredFormat::Qcow2, many);
+    assert_eq!(refused_kind(result), "too_many_clusters");
+}
+
+#[test]
+fn every_reason_is_met_by_some_test() {
+    let met: BTreeSet<&str> = evil::all().iter().map(|case| case.kind).collect();
+    let elsewhere = ["file_too_large", "too_many_clusters"];
+    let missing: Vec<_> = Refusal::KINDS
+        .iter()
+        .filter(|kind| !met.contains(*kind) && !elsewhere.contains(kind))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_builder_makes_images_that_are_taken_and_that_qemu_img_finds_clean() {
+    for (name, image) in [
+        ("version 3", Image::valid()),
+        ("version 2", Image::valid_v2()),
+    ] {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::io::Write::write_all(&mut file, &image.bytes).expect("space");
+        let check = Command::new("qemu-img")
+            .args(["check", "-f", "qcow2"])
+            .arg(file.path())
+            .output();
+        let check = check.expect("qemu-img must be installed for this test (package qemu-utils)");
+        assert!(check.status.success(), "{name}: {check:?}");
+        let (result, _) = take(file_of(&image.bytes), DeclaredFormat::Qcow2, TIGHT);
+        let taken = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            (taken.virtual_size_bytes, taken.data_bytes),
+            (1 << 20, 8192)
+        );
+    }
+}
+
+fn plant_canary() {
+    let path = Path::new(CANARY);
+    std::fs::create_dir_all(path.parent().expect("a directory"))
+        .expect("a writable directory of the tests");
+    std::fs::write(path, "secret").expect("a writable directory of the tests");
+}
+
+/// Runs the test above once more under strace and reads what every child asked of the kernel.
+#[test]
+fn no_child_opens_a_file_after_its_sandbox_or_any_but_the_loaders_before() {
+    let log = tempfile::NamedTempFile::new().expect("a temporary file");
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-s", "4096", "-e"])
+        .arg("trace=%file,%network,%process,seccomp,open_by_handle_at,io_uring_setup")
+        .arg("-o")
+        .arg(log.path())
+        .arg(std::env::current_exe().expect("the test program"))
+        .args(["--exact", "every_evil_image_is_refused", "--test-threads=1"])
+        .output()
+        .expect("strace must be installed for this test (package strace)");
+    assert!(
+        status.status.success(),
+        "{}",
+        String::from_utf8_lossy(&status.stdout)
+    );
+    let log = std::fs::read_to_string(log.path()).expect("the log of strace");
+    let seen = Seen::of(&log);
+    assert!(
+        seen.sandboxed >= evil::all().len(),
+        "{} of the children",
+        seen.sandboxed
+    );
+    assert!(seen.wrong.is_empty(), "{}", seen.wrong.join("\n"));
+    let read_canary = log
+        .lines()
+        .find(|l| l.contains(CANARY) && l.contains("O_RDONLY"));
+    assert_eq!(read_canary, None);
+}
+
+/// What a log says about the children.
+#[derive(Default)]
+struct Seen {
+    /// Children whose filter was installed.
+    sandboxed: usize,
+    /// Lines that should not be there.
+    wrong: Vec<String>,
+}
+
+impl Seen {
+    fn of(log: &str) -> Self {
+        let mut seen = Seen::default();
+        let (mut children, mut walled) = (BTreeSet::new(), BTreeSet::new());
+        for line in log.lines() {
+            let Some((pid, call)) = line.split_once(' ') else {
+                continue;
+            };
+            let call = call.trim_start();
+            if call.starts_with("execve(") && call.contains("stampo-intake-child") {
+                children.insert(pid);
+                walled.remove(pid);
+            } else if !children.contains(pid) {
+                continue;
+            } else if is_wall(call) {
+                seen.sandboxed += usize::from(walled.insert(pid));
+            } else if call.starts_with("<...") {
+                // The end of a call whose start was judged.
+            } else if !allowed(call, walled.contains(pid)) {
+                seen.wrong.push(line.to_owned());
+            }
+        }
+        seen
+    }
+}
+
+/// The installed filter; the call may be told in two lines.
+fn is_wall(call: &str) -> bool {
+    let starts = ["seccomp(SECCOMP_SET_MODE_FILTER", "<... seccomp resumed>"];
+    starts.iter().any(|start| call.starts_with(start)) && call.ends_with("= 0")
+}
+
+/// Whether a child may make this call, before or behind its walls.
+fn allowed(call: &str, walled: bool) -> bool {
+    let ends = ["exit_group(", "exit(", "+++", "---"];
+    if ends.iter().any(|end| call.starts_with(end)) {
+        return !call.contains("SIGSYS");
+    }
+    // Only what the dynamic loader and the start of a program look at.
+    let loaders = [
+        "\"/etc/ld.so",
+        "\"/lib",
+        "\"/usr/lib",
+        "\"/proc/self/maps\"",
+        "\"\", {st_mode",
+    ];
+    let calls = [
+        "openat(",
+        "open(",
+        "access(",
+        "newfstatat(",
+        "readlink(",
+        "stat(",
+    ];
+    let asks_loader = calls.iter().any(|name| call.starts_with(name))
+        && loaders.iter().any(|path| call.contains(path));
+    !walled && (asks_loader || call.starts_with("arch_prctl(") || call.starts_with("seccomp("))
+}
