@@ -11,9 +11,11 @@
 //! boot (`firstboot.rs`). The proof (`proof/`) judges the result with knowledge of its own.
 
 mod apply;
+mod decide;
 pub mod firstboot;
 mod guest;
 pub mod items;
+mod needles;
 mod pattern;
 mod plan;
 mod planner;
@@ -23,6 +25,7 @@ mod selection;
 
 pub use apply::apply;
 pub use guest::Guest;
+pub use needles::{NEEDLE_BYTES, Needle, needles};
 pub use items::{Action, Area, SealItem, items};
 pub use plan::{Change, Notice, SealPlan, Skipped, State};
 pub use planner::{PlanError, plan};

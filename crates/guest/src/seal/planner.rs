@@ -1,12 +1,16 @@
 //! Makes a plan: holds the table against a guest, by reading only.
+//!
+//! This walks over rows and paths and settles who has a path: the first row that takes it, or the
+//! user who wants it kept. What a row makes of one path is in `decide.rs`.
 
+use super::decide::{Decision, Look};
 use super::firstboot;
 use super::guest::{Guest, READ_LIMIT_BYTES, exists_any};
-use super::items::{Action, Area, Detect, Rewrite, Rewritten, SealItem, items};
+use super::items::{Action, Area, SealItem, items};
 use super::pattern::{Hit, Kind, Tree};
 use super::plan::{Change, Content, Notice, SealPlan, Skipped, State, Step};
 use super::selection::{Selection, SelectionError};
-use crate::fs::{FsError, GuestRead, Metadata, Owner};
+use crate::fs::{FsError, GuestRead, Owner};
 use std::collections::BTreeSet;
 
 /// Why no plan could be made.
@@ -25,9 +29,9 @@ pub fn plan(reader: &dyn GuestRead, selection: &Selection) -> Result<SealPlan, P
     selection.check()?;
     let tree = Tree::new(reader);
     let guest = Guest::read(&tree)?;
+    let look = Look { tree, guest };
     let mut planner = Planner {
-        tree,
-        guest,
+        look,
         selection,
         claimed: BTreeSet::new(),
         plan: SealPlan::default(),
@@ -41,24 +45,11 @@ pub fn plan(reader: &dyn GuestRead, selection: &Selection) -> Result<SealPlan, P
 
 /// A plan in the making.
 struct Planner<'a> {
-    tree: Tree<'a>,
-    guest: Guest,
+    look: Look<'a>,
     selection: &'a Selection,
     /// Paths that a row has taken, or that a row which was left out would have taken.
     claimed: BTreeSet<String>,
     plan: SealPlan,
-}
-
-/// What a row makes of a path.
-enum Decision {
-    Nothing,
-    Change {
-        before: State,
-        after: State,
-        step: Step,
-    },
-    Skip(&'static str),
-    Tell(String),
 }
 
 impl Planner<'_> {
@@ -70,7 +61,7 @@ impl Planner<'_> {
         let taken = self.selection.takes(area, item);
         let hits = self.hits(item)?;
         if hits.is_empty()
-            || (!item.needs.is_empty() && !exists_any(self.tree.reader(), item.needs)?)
+            || (!item.needs.is_empty() && !exists_any(self.look.tree.reader(), item.needs)?)
         {
             return Ok(());
         }
@@ -95,11 +86,11 @@ impl Planner<'_> {
         for pattern in item.paths {
             match pattern.strip_prefix("~/") {
                 Some(rest) => {
-                    for home in &self.guest.homes {
-                        hits.extend(self.tree.find(&format!("{home}/{rest}"))?);
+                    for home in &self.look.guest.homes {
+                        hits.extend(self.look.tree.find(&format!("{home}/{rest}"))?);
                     }
                 }
-                None => hits.extend(self.tree.find(pattern)?),
+                None => hits.extend(self.look.tree.find(pattern)?),
             }
             if matches!(item.action, Action::Ensure { .. }) && hits.is_empty() {
                 hits.insert(Hit::Entry((*pattern).to_owned(), Kind::Special));
@@ -116,7 +107,8 @@ impl Planner<'_> {
         link: String,
         rest: &str,
     ) -> Result<(), FsError> {
-        let target = String::from_utf8_lossy(&self.tree.reader().read_link(&link)?).into_owned();
+        let target =
+            String::from_utf8_lossy(&self.look.tree.reader().read_link(&link)?).into_owned();
         let there = format!("{}/{rest}", lexical(&link, &target));
         if taken && !item.paths.contains(&there.as_str()) {
             self.skip(
@@ -144,7 +136,7 @@ impl Planner<'_> {
         if settled {
             return Ok(());
         }
-        let decision = match self.decide(item, &path, kind) {
+        let decision = match self.look.decide(item, &path, kind) {
             Err(FsError::Unsuitable { .. }) => {
                 Decision::Skip("it is too large or not a regular file")
             }
@@ -268,153 +260,18 @@ impl Planner<'_> {
         }
     }
 
-    /// What a row makes of what is at a path.
-    fn decide(&self, item: &SealItem, path: &str, kind: Option<Kind>) -> Result<Decision, FsError> {
-        let reader = self.tree.reader();
-        match (item.action, kind) {
-            (Action::Keep, _) => Ok(Decision::Nothing),
-            (Action::Ensure { content, mode }, _) => self.ensure(path, content, mode),
-            (Action::Remove | Action::Regenerate(_), Some(_)) => self.removal(path),
-            (Action::RemoveLinkTo(target), Some(Kind::Symlink))
-                if reader.read_link(path)? == target.as_bytes() =>
-            {
-                self.removal(path)
-            }
-            (Action::Empty, Some(Kind::File)) => self.emptying(path),
-            (Action::Link(target), Some(kind)) => self.linking(path, kind, target),
-            (Action::Rewrite(rewrite), Some(Kind::File)) => self.rewriting(path, rewrite),
-            (Action::Rewrite(_), Some(Kind::Symlink)) => {
-                Ok(Decision::Skip("a link is not written through"))
-            }
-            (Action::Notice(detect, _), Some(kind)) => self.notice(path, kind, detect),
-            _ => Ok(Decision::Nothing),
-        }
-    }
-
-    fn removal(&self, path: &str) -> Result<Decision, FsError> {
-        let before = self.state(path)?;
-        let step = match before {
-            State::Absent => return Ok(Decision::Nothing),
-            State::Directory { .. } => Step::RemoveTree,
-            _ => Step::Remove,
-        };
-        Ok(Decision::Change {
-            before,
-            after: State::Absent,
-            step,
-        })
-    }
-
-    fn emptying(&self, path: &str) -> Result<Decision, FsError> {
-        let metadata = self.tree.reader().metadata(path)?;
-        if metadata.size_bytes == 0 {
-            return Ok(Decision::Nothing);
-        }
-        Ok(write(&metadata, Vec::new()))
-    }
-
-    fn ensure(&self, path: &str, content: &str, mode: u32) -> Result<Decision, FsError> {
-        let reader = self.tree.reader();
-        match self.tree.at(path)? {
-            Some(Kind::Directory) => Ok(Decision::Skip("a directory is in its place")),
-            Some(Kind::File) => {
-                let metadata = reader.metadata(path)?;
-                let same = metadata.size_bytes == content.len() as u64
-                    && reader.read(path, READ_LIMIT_BYTES)? == content.as_bytes();
-                Ok(if same {
-                    Decision::Nothing
-                } else {
-                    write(&metadata, content.into())
-                })
-            }
-            _ => Ok(Decision::Change {
-                before: self.state(path)?,
-                after: State::File {
-                    size_bytes: content.len() as u64,
-                },
-                step: Step::Write(Content(content.into()), Owner::root(mode)),
-            }),
-        }
-    }
-
-    fn linking(&self, path: &str, kind: Kind, target: &str) -> Result<Decision, FsError> {
-        if kind == Kind::Directory {
-            return Ok(Decision::Skip("a directory is in its place"));
-        }
-        let before = self.state(path)?;
-        let after = State::Link {
-            target: target.to_owned(),
-        };
-        if before == after {
-            return Ok(Decision::Nothing);
-        }
-        Ok(Decision::Change {
-            before,
-            after,
-            step: Step::Symlink(target.to_owned()),
-        })
-    }
-
-    fn rewriting(&self, path: &str, rewrite: Rewrite) -> Result<Decision, FsError> {
-        let reader = self.tree.reader();
-        let content = reader.read(path, READ_LIMIT_BYTES)?;
-        match rewrite(&content, &self.guest) {
-            Rewritten::Same => Ok(Decision::Nothing),
-            Rewritten::Gone => self.removal(path),
-            Rewritten::Content(new) => Ok(write(&reader.metadata(path)?, new)),
-        }
-    }
-
-    fn notice(&self, path: &str, kind: Kind, detect: Option<Detect>) -> Result<Decision, FsError> {
-        let Some(detect) = detect else {
-            return Ok(Decision::Tell("present".to_owned()));
-        };
-        if kind != Kind::File {
-            return Ok(Decision::Nothing);
-        }
-        let content = self.tree.reader().read(path, READ_LIMIT_BYTES)?;
-        Ok(detect(&content, &self.guest).map_or(Decision::Nothing, Decision::Tell))
-    }
-
-    /// What is at a path now.
-    fn state(&self, path: &str) -> Result<State, FsError> {
-        let reader = self.tree.reader();
-        Ok(match self.tree.at(path)? {
-            None => State::Absent,
-            Some(Kind::File) => State::File {
-                size_bytes: reader.metadata(path)?.size_bytes,
-            },
-            Some(Kind::Symlink) => State::Link {
-                target: String::from_utf8_lossy(&reader.read_link(path)?).into_owned(),
-            },
-            Some(Kind::Special) => State::Special,
-            Some(Kind::Directory) => {
-                let (mut entries, mut size_bytes) = (0, 0);
-                for hit in self.tree.find(&format!("{path}/**"))? {
-                    entries += 1;
-                    if let Hit::Entry(file, Kind::File) = hit {
-                        size_bytes += reader.metadata(&file)?.size_bytes;
-                    }
-                }
-                State::Directory {
-                    entries,
-                    size_bytes,
-                }
-            }
-        })
-    }
-
     /// The unit and the script that make again what was taken away.
     fn first_boot(&mut self) -> Result<(), FsError> {
         if !self.selection.takes_first_boot() {
             return Ok(());
         }
         let selection = self.selection;
-        let Some(script) = firstboot::script(self.tree.reader(), &|id| selection.takes_id(id))?
+        let Some(script) =
+            firstboot::script(self.look.tree.reader(), &|id| selection.takes_id(id))?
         else {
             return Ok(());
         };
-        if !firstboot::can_run(&self.guest) {
+        if !firstboot::can_run(&self.look.guest) {
             self.plan.notices.push(Notice {
                 item: firstboot::ITEM,
                 path: String::new(),
@@ -440,7 +297,7 @@ impl Planner<'_> {
 
     /// Enables the unit.
     fn wants_link(&mut self) -> Result<(), FsError> {
-        let before = self.state(firstboot::WANTS_PATH)?;
+        let before = self.look.state(firstboot::WANTS_PATH)?;
         let after = State::Link {
             target: firstboot::UNIT_PATH.to_owned(),
         };
@@ -462,11 +319,11 @@ impl Planner<'_> {
         if !self.way_is_free(item, path)? {
             return Ok(());
         }
-        let before = self.state(path)?;
+        let before = self.look.state(path)?;
         let after = State::File {
             size_bytes: content.len() as u64,
         };
-        if before == after && self.tree.reader().read(path, READ_LIMIT_BYTES)? == content {
+        if before == after && self.look.tree.reader().read(path, READ_LIMIT_BYTES)? == content {
             return Ok(());
         }
         self.add(
@@ -503,7 +360,7 @@ impl Planner<'_> {
             .map(|(at, _)| &path[..at])
             .filter(|p| !p.is_empty());
         for parent in parents {
-            match self.tree.at(parent)? {
+            match self.look.tree.at(parent)? {
                 None => return Ok(true),
                 Some(Kind::Directory) => {}
                 Some(_) => {
@@ -517,24 +374,6 @@ impl Planner<'_> {
             }
         }
         Ok(true)
-    }
-}
-
-/// A file keeps its owner and mode and gets a new content.
-fn write(metadata: &Metadata, content: Vec<u8>) -> Decision {
-    let owner = Owner {
-        uid: metadata.uid,
-        gid: metadata.gid,
-        mode: metadata.mode,
-    };
-    Decision::Change {
-        before: State::File {
-            size_bytes: metadata.size_bytes,
-        },
-        after: State::File {
-            size_bytes: content.len() as u64,
-        },
-        step: Step::Write(Content(content), owner),
     }
 }
 
