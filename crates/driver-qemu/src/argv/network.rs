@@ -1,0 +1,109 @@
+//! Interfaces: user-mode networks with a forwarded port, and bridges of the host.
+
+use super::{Arguments, quoted};
+use serde_json::json;
+use stampo_core::hardware::NicModel;
+use stampo_driver::{DriverError, GuestDefinition, Link};
+use std::net::Ipv4Addr;
+
+/// The longest prefix of a user-mode network that has room for its gateway, its DNS server and the
+/// guest.
+const LONGEST_PREFIX: u8 = 29;
+
+/// The PCI slot of the first interface on q35's root bus; eight follow each other.
+const FIRST_SLOT: usize = 0x10;
+
+pub(super) fn add(args: &mut Arguments, guest: &GuestDefinition) -> Result<(), DriverError> {
+    for (index, nic) in guest.nics.iter().enumerate() {
+        let netdev = format!("net{index}");
+        match &nic.link {
+            Link::User {
+                ssh_port,
+                guest_address,
+            } => {
+                args.pair("-netdev", user(&netdev, *ssh_port, *guest_address)?);
+            }
+            Link::Bridge { bridge } => {
+                args.pair(
+                    "-netdev",
+                    format!("bridge,id={netdev},br={}", quoted(bridge)),
+                );
+            }
+        }
+        let driver = match nic.model {
+            NicModel::Virtio => "virtio-net-pci",
+            NicModel::E1000e => "e1000e",
+        };
+        // A slot of its own: guests name interfaces by it (enp0s16), whatever other devices there
+        // are. Guests do not start from the network: no option ROM, which saves its loading.
+        let slot = format!("{:#x}", FIRST_SLOT + index);
+        args.device(json!({
+            "driver": driver, "netdev": netdev, "mac": nic.mac.to_string(), "romfile": "",
+            "bus": "pcie.0", "addr": slot,
+        }));
+    }
+    Ok(())
+}
+
+fn user(
+    netdev: &str,
+    ssh_port: Option<u16>,
+    address: Option<(Ipv4Addr, u8)>,
+) -> Result<String, DriverError> {
+    let mut option = format!("user,id={netdev}");
+    if let Some((address, prefix)) = address {
+        let Network {
+            first,
+            prefix,
+            gateway,
+            dns,
+        } = Network::around(address, prefix)?;
+        option.push_str(&format!(
+            ",net={first}/{prefix},host={gateway},dns={dns},dhcpstart={address}"
+        ));
+    }
+    if let Some(port) = ssh_port {
+        let address = address
+            .map(|(address, _)| address.to_string())
+            .unwrap_or_default();
+        option.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-{address}:22"));
+    }
+    Ok(option)
+}
+
+/// A user-mode network in which a guest has a static address. The gateway is the network's first
+/// address, as most plans have it, and the DNS server its third, each the next one when the guest
+/// has that itself.
+struct Network {
+    first: Ipv4Addr,
+    prefix: u8,
+    gateway: Ipv4Addr,
+    dns: Ipv4Addr,
+}
+
+impl Network {
+    fn around(address: Ipv4Addr, prefix: u8) -> Result<Self, DriverError> {
+        if !(1..=LONGEST_PREFIX).contains(&prefix) {
+            return Err(DriverError::Unsupported {
+                what: format!("give a guest {address}/{prefix} on a user-mode network"),
+                why: "QEMU needs a gateway and a DNS server beside it; use a prefix of at most 29, or a bridge"
+                    .to_owned(),
+            });
+        }
+        let address = u32::from(address);
+        let first = address & (u32::MAX << (32 - u32::from(prefix)));
+        let beside = |wanted: u32| {
+            Ipv4Addr::from(if wanted == address {
+                wanted + 1
+            } else {
+                wanted
+            })
+        };
+        Ok(Network {
+            first: first.into(),
+            prefix,
+            gateway: beside(first + 1),
+            dns: beside(first + 3),
+        })
+    }
+}

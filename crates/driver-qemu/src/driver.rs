@@ -1,0 +1,290 @@
+//! [`QemuDriver`]: the trait's calls, each handed to the file of its verb.
+
+use crate::agent::Agent;
+use crate::argv;
+use crate::host::Host;
+use crate::options::Options;
+use crate::place::{self, Place};
+use crate::wire::{Deadline, WireError, printable};
+use crate::{running, start, stop, tpm};
+use stampo_core::hardware::Firmware;
+use stampo_core::ids::GuestId;
+use stampo_driver::{
+    Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition, Power,
+    StopMethod, StoppedBy,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Guests as QEMU processes of this host. Everything that is known of them is in the guests'
+/// directory: any number of these, in any number of processes, may use one directory.
+pub struct QemuDriver {
+    guests_dir: PathBuf,
+    host: Host,
+    /// Guests that this process started, to be reaped when they end. Nothing else depends on it.
+    children: Mutex<Vec<Child>>,
+}
+
+impl QemuDriver {
+    /// The guests of this directory, which is made when missing. No program is started.
+    pub fn open(guests_dir: &Path, options: Options) -> Result<Self, DriverError> {
+        fs::create_dir_all(guests_dir).map_err(DriverError::io("create", guests_dir))?;
+        let guests_dir = guests_dir
+            .canonicalize()
+            .map_err(DriverError::io("resolve", guests_dir))?;
+        let host = Host::new(options, &guests_dir);
+        Ok(QemuDriver {
+            guests_dir,
+            host,
+            children: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn place(&self, id: GuestId) -> Place {
+        Place::of(&self.guests_dir, id)
+    }
+
+    /// The place of a guest that is defined.
+    fn defined(&self, id: GuestId) -> Result<(Place, GuestDefinition), DriverError> {
+        let place = self.place(id);
+        let definition = place.definition()?.ok_or(DriverError::NotFound(id))?;
+        Ok((place, definition))
+    }
+
+    /// The place of a guest that runs.
+    fn running(&self, id: GuestId) -> Result<Place, DriverError> {
+        let (place, _) = self.defined(id)?;
+        match running::find(&place, id)? {
+            Some(_) => Ok(place),
+            None => Err(DriverError::NotRunning(id)),
+        }
+    }
+
+    /// Collects the exit states of children that have ended.
+    fn reap(&self, started: Option<Child>) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        children.extend(started);
+    }
+
+    /// Talks to the guest's agent before `limit` has passed.
+    fn with_agent<T>(
+        &self,
+        id: GuestId,
+        limit: Duration,
+        act: impl FnOnce(&mut Agent, Deadline) -> Result<T, WireError>,
+    ) -> Result<T, DriverError> {
+        let place = self.running(id)?;
+        let deadline = Deadline::after(limit);
+        let silent = |error: WireError| match error {
+            WireError::Timeout | WireError::Connect(_) => DriverError::AgentSilent {
+                guest: id,
+                waited: limit,
+            },
+            error => agent_error(&error),
+        };
+        let mut agent = Agent::connect(&place.agent_socket(), deadline).map_err(silent)?;
+        act(&mut agent, deadline).map_err(|error| match error {
+            WireError::Timeout => DriverError::Program {
+                program: "the guest agent".to_owned(),
+                why: format!(
+                    "it answers, but the work was not done within {:.1} s",
+                    limit.as_secs_f64()
+                ),
+            },
+            error => agent_error(&error),
+        })
+    }
+}
+
+fn agent_error(error: &WireError) -> DriverError {
+    DriverError::Program {
+        program: "the guest agent".to_owned(),
+        why: printable(&error.to_string()),
+    }
+}
+
+impl Driver for QemuDriver {
+    fn capabilities(&self) -> Result<Capabilities, DriverError> {
+        self.host.capabilities()
+    }
+
+    fn ensure_defined(&self, definition: &GuestDefinition) -> Result<Ensured, DriverError> {
+        definition.check_directory(&self.guests_dir)?;
+        let place = self.place(definition.id);
+        // Building the arguments is the check: what can't be started can't be defined.
+        argv::check(definition, self.host.uefi())?;
+        place.ensure_dir()?;
+        let Some(_lock) = place.lock(self.host.options().start_limit)? else {
+            return Err(busy(definition));
+        };
+        if definition.firmware() == Firmware::Uefi {
+            self.ensure_vars(&place)?;
+        }
+        if definition.hardware.tpm {
+            self.host.swtpm().ok_or_else(tpm::missing)?;
+            tpm::ensure_state(&place)?;
+        }
+        if place.definition()?.as_ref() == Some(definition) {
+            return Ok(Ensured::Unchanged);
+        }
+        place::write_json(&place.definition_path(), definition)?;
+        Ok(Ensured::Changed)
+    }
+
+    fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError> {
+        let (place, definition) = self.defined(id)?;
+        let (ensured, child) = start::ensure(&definition, &place, &self.host)?;
+        self.reap(child);
+        Ok(ensured)
+    }
+
+    fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError> {
+        let (place, _) = self.defined(id)?;
+        let stopped = stop::ensure(&place, id, method);
+        self.reap(None);
+        stopped
+    }
+
+    fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError> {
+        let place = self.place(id);
+        let Some(definition) = place.definition()? else {
+            return Ok(Ensured::Unchanged);
+        };
+        let Some(_lock) = place.lock(self.host.options().start_limit)? else {
+            return Err(busy(&definition));
+        };
+        stop::ensure(&place, id, StopMethod::Kill)?;
+        tpm::dismiss(&place);
+        self.reap(None);
+        place.forget()?;
+        Ok(Ensured::Changed)
+    }
+
+    fn observe(&self, id: GuestId) -> Result<Power, DriverError> {
+        self.reap(None);
+        let place = self.place(id);
+        if !place
+            .definition_path()
+            .try_exists()
+            .map_err(DriverError::io("look for", &place.definition_path()))?
+        {
+            return Ok(Power::Undefined);
+        }
+        let found = running::find(&place, id).and_then(|name| {
+            let Some(name) = name else {
+                return Ok(Power::Stopped);
+            };
+            let uptime_ms = name
+                .uptime_ms()
+                .map_err(DriverError::io("read", Path::new("/proc/uptime")))?;
+            Ok(Power::Running {
+                pid: name.pid,
+                uptime_ms,
+            })
+        });
+        Ok(found.unwrap_or_else(|error| Power::Unknown {
+            reason: with_causes(&error),
+        }))
+    }
+
+    fn list(&self) -> Result<Vec<GuestId>, DriverError> {
+        let failed = || DriverError::io("list", &self.guests_dir);
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.guests_dir).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            let id: Option<GuestId> = name.to_str().and_then(|name| name.parse().ok());
+            // A UUID has other spellings; the directory has only one.
+            let id = id.filter(|id| name.to_str() == Some(id.to_string().as_str()));
+            ids.extend(id.filter(|id| self.place(*id).definition_path().exists()));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    fn agent_ping(&self, id: GuestId, timeout: Duration) -> Result<(), DriverError> {
+        self.with_agent(id, timeout, |_, _| Ok(()))
+    }
+
+    fn agent_exec(&self, id: GuestId, request: &ExecRequest) -> Result<ExecOutcome, DriverError> {
+        self.with_agent(id, request.timeout, |agent, deadline| {
+            agent.exec(request, deadline)
+        })
+    }
+
+    fn agent_read_file(
+        &self,
+        id: GuestId,
+        path: &str,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, DriverError> {
+        self.with_agent(id, timeout, |agent, deadline| {
+            agent.read_file(path, limit, deadline)
+        })
+    }
+
+    fn agent_write_file(
+        &self,
+        id: GuestId,
+        path: &str,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(), DriverError> {
+        self.with_agent(id, timeout, |agent, deadline| {
+            agent.write_file(path, bytes, deadline)
+        })
+    }
+
+    fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError> {
+        Ok(self.running(id)?.console_socket())
+    }
+
+    fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError> {
+        Ok(self.defined(id)?.0.console_log())
+    }
+
+    fn definition(&self, id: GuestId) -> Result<GuestDefinition, DriverError> {
+        Ok(self.defined(id)?.1)
+    }
+
+    fn guests_dir(&self) -> &Path {
+        &self.guests_dir
+    }
+}
+
+impl QemuDriver {
+    /// The guest's own variable store. One that is there is kept: it holds the boot entries.
+    fn ensure_vars(&self, place: &Place) -> Result<(), DriverError> {
+        let vars = place.vars();
+        if vars.exists() {
+            return Ok(());
+        }
+        let template = &self.host.uefi().ok_or_else(argv::no_uefi)?.vars_template;
+        let copy = || -> std::io::Result<()> {
+            let mut from = fs::File::open(template)?;
+            let mut fresh = tempfile::NamedTempFile::new_in(place.dir())?;
+            std::io::copy(&mut from, &mut fresh)?;
+            fresh.as_file().sync_all()?;
+            fresh.persist(&vars).map(drop).map_err(|e| e.error)
+        };
+        copy().map_err(DriverError::io("write", &vars))
+    }
+}
+
+/// The refusal while another process holds the guest's lock.
+pub(crate) fn busy(guest: &GuestDefinition) -> DriverError {
+    DriverError::Busy {
+        resource: format!("guest {}", guest.name),
+        why: "another process has been starting or changing it for a long time".to_owned(),
+    }
+}
+
+/// An error and its causes on one line, for a reason that is not an error any more.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

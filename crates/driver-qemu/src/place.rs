@@ -1,0 +1,226 @@
+//! A guest's directory: the names of everything that the driver keeps in it.
+//!
+//! ```text
+//! definition.json  what the guest is made of        console.log   what the guest wrote
+//! process.json     the running process's name       console.sock  its serial console
+//! lock             held while a guest is started    qmp.sock      QEMU's monitor
+//! vars.fd          its own firmware variables       agent.sock    the guest agent
+//! tpm/, tpm.sock   its own TPM                      qemu.pid      written by QEMU
+//!                                                   qemu.log      QEMU's own complaints
+//! ```
+//! The directory belongs to the caller, who may keep disks in it; the driver touches only these.
+
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stampo_core::ids::GuestId;
+use stampo_driver::{DriverError, GuestDefinition};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::wire::Deadline;
+use std::time::Duration;
+
+/// One guest's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    /// The place of this guest under the guests' directory.
+    pub fn of(guests_dir: &Path, id: GuestId) -> Self {
+        Place {
+            dir: guests_dir.join(id.to_string()),
+        }
+    }
+
+    /// The place that is this directory.
+    pub fn at(dir: &Path) -> Self {
+        Place {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn definition_path(&self) -> PathBuf {
+        self.dir.join("definition.json")
+    }
+
+    pub fn process_path(&self) -> PathBuf {
+        self.dir.join("process.json")
+    }
+
+    pub fn console_log(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    /// The console log of before, when that had become too large.
+    pub fn old_console_log(&self) -> PathBuf {
+        self.dir.join("console.log.old")
+    }
+
+    /// What QEMU itself has to say.
+    pub fn complaints(&self) -> PathBuf {
+        self.dir.join("qemu.log")
+    }
+
+    pub fn console_socket(&self) -> PathBuf {
+        self.dir.join("console.sock")
+    }
+
+    pub fn qmp_socket(&self) -> PathBuf {
+        self.dir.join("qmp.sock")
+    }
+
+    pub fn agent_socket(&self) -> PathBuf {
+        self.dir.join("agent.sock")
+    }
+
+    pub fn pid_file(&self) -> PathBuf {
+        self.dir.join("qemu.pid")
+    }
+
+    pub fn vars(&self) -> PathBuf {
+        self.dir.join("vars.fd")
+    }
+
+    pub fn tpm_dir(&self) -> PathBuf {
+        self.dir.join("tpm")
+    }
+
+    pub fn tpm_socket(&self) -> PathBuf {
+        self.dir.join("tpm.sock")
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// How a program that is started in this directory can name one of its sockets: in full when
+    /// that fits into a socket address, else by its bare name.
+    pub fn socket_argument(&self, socket: &Path) -> PathBuf {
+        match socket.file_name() {
+            Some(name) if socket.as_os_str().len() > stampo_driver::socket::LONGEST_PATH => {
+                name.into()
+            }
+            _ => socket.to_owned(),
+        }
+    }
+
+    /// Makes the directory, readable only by its owner: whoever reaches the sockets rules the
+    /// guest.
+    pub fn ensure_dir(&self) -> Result<(), DriverError> {
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir);
+        made.map_err(DriverError::io("create", &self.dir))
+    }
+
+    /// The recorded definition; `None` when the guest is not defined.
+    pub fn definition(&self) -> Result<Option<GuestDefinition>, DriverError> {
+        read_json(&self.definition_path())
+    }
+
+    /// Takes the guest's lock, waiting for at most `limit`. The kernel releases it when this
+    /// process ends, however it ends. `None` when another process held it all the time.
+    pub fn lock(&self, limit: Duration) -> Result<Option<File>, DriverError> {
+        let path = self.lock_path();
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path);
+        let file = opened.map_err(DriverError::io("open", &path))?;
+        let deadline = Deadline::after(limit);
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(DriverError::io("lock", &path)(e.into())),
+            }
+            if !deadline.sleep(Duration::from_millis(20)) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Removes what a QEMU that has ended may have left. Only under the lock, and only when the
+    /// guest does not run.
+    pub fn sweep(&self) -> Result<(), DriverError> {
+        let sockets = [
+            self.qmp_socket(),
+            self.agent_socket(),
+            self.console_socket(),
+            self.tpm_socket(),
+        ];
+        for path in sockets
+            .iter()
+            .chain([&self.process_path(), &self.pid_file()])
+        {
+            remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything that the driver made, the definition first: from then on the guest is
+    /// undefined, and what a crash leaves behind is only files in the caller's directory.
+    pub fn forget(&self) -> Result<(), DriverError> {
+        remove_file(&self.definition_path())?;
+        self.sweep()?;
+        remove_file(&self.vars())?;
+        for log in [
+            self.console_log(),
+            self.old_console_log(),
+            self.complaints(),
+        ] {
+            remove_file(&log)?;
+        }
+        match fs::remove_dir_all(self.tpm_dir()) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(DriverError::io("remove", &self.tpm_dir())(e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes a file; it may be missing.
+pub(crate) fn remove_file(path: &Path) -> Result<(), DriverError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(DriverError::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a JSON file; `None` when it is missing.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DriverError> {
+    let text = match fs::read(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(DriverError::io("read", path))?,
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|e| DriverError::io("parse", path)(e.into()))
+}
+
+/// Writes a JSON file so that a reader sees the old or the new content, also after a power cut.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DriverError> {
+    let write = || -> io::Result<()> {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let mut fresh = tempfile::NamedTempFile::new_in(dir)?;
+        serde_json::to_writer_pretty(&mut fresh, value)?;
+        fresh.write_all(b"\n")?;
+        fresh.as_file().sync_all()?;
+        fresh.persist(path).map_err(|e| e.error)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(DriverError::io("write", path))
+}

@@ -1,0 +1,85 @@
+//! Finding the process of a guest.
+//!
+//! Two sources, in this order: the name that was recorded when the guest was started, and the
+//! monitor's socket, which tells by its peer credentials (`unix(7)`, `SO_PEERCRED`) which process
+//! listens on it. The second finds a QEMU that was started just before our process died; it is
+//! then adopted by recording its name.
+
+use crate::place::{self, Place};
+use crate::process::ProcessName;
+use crate::wire::{Deadline, Wire, WireError};
+use rustix::net::sockopt::socket_peercred;
+use stampo_core::ids::GuestId;
+use stampo_driver::DriverError;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// How long a look at the monitor's socket may take. Connecting needs no answer from QEMU.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The guest's process; `None` when it does not run. An error means that it is not known.
+pub(crate) fn find(place: &Place, id: GuestId) -> Result<Option<ProcessName>, DriverError> {
+    let path = place.process_path();
+    let recorded: Option<ProcessName> = match place::read_json(&path) {
+        // A record that can't be parsed says nothing; the socket decides.
+        Err(DriverError::Io { act: "parse", .. }) => None,
+        read => read?,
+    };
+    if let Some(name) = recorded {
+        if name
+            .is_alive()
+            .map_err(DriverError::io("check the process in", &path))?
+        {
+            return Ok(Some(name));
+        }
+    }
+    let found = listener(place, id).map_err(DriverError::io("look at", &place.qmp_socket()))?;
+    if let Some(name) = &found {
+        tracing::info!(guest = %id, pid = name.pid, "adopted a running guest");
+        record(place, name)?;
+    }
+    Ok(found)
+}
+
+/// Records the guest's process.
+pub(crate) fn record(place: &Place, name: &ProcessName) -> Result<(), DriverError> {
+    place::write_json(&place.process_path(), name)
+}
+
+/// The process that listens on the monitor's socket, if it was started for this guest.
+fn listener(place: &Place, id: GuestId) -> io::Result<Option<ProcessName>> {
+    let wire = match Wire::connect(&place.qmp_socket(), Deadline::after(LOOK)) {
+        Ok(wire) => wire,
+        Err(WireError::Connect(e))
+            if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            return Ok(None);
+        }
+        Err(WireError::Connect(e) | WireError::Io(e)) => return Err(e),
+        Err(e) => return Err(io::Error::other(e)),
+    };
+    peer(&wire, id)
+}
+
+/// The process at the other end, if its arguments name this guest.
+pub(crate) fn peer(wire: &Wire, id: GuestId) -> io::Result<Option<ProcessName>> {
+    let credentials = socket_peercred(wire.stream())?;
+    let pid = u32::try_from(credentials.pid.as_raw_nonzero().get()).map_err(io::Error::other)?;
+    let Some(name) = ProcessName::of(pid)? else {
+        return Ok(None);
+    };
+    let arguments = match name.arguments() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    let id = id.to_string();
+    let ours = arguments
+        .windows(2)
+        .any(|pair| pair[0] == "-uuid" && pair[1] == id);
+    if ours {
+        return Ok(Some(name));
+    }
+    Err(io::Error::other(format!(
+        "process {pid} listens there and is not this guest's QEMU"
+    )))
+}

@@ -1,0 +1,106 @@
+//! Ending a guest: ask its agent, press its power button, end QEMU, kill the process.
+//!
+//! No lock is held meanwhile: a user who is tired of a graceful stop may kill the guest from
+//! another terminal. Everything is done to one held process, so a guest that was started again in
+//! between is not hit.
+
+use crate::agent::Agent;
+use crate::place::Place;
+use crate::process::Held;
+use crate::qmp::Qmp;
+use crate::wire::Deadline;
+use stampo_core::ids::GuestId;
+use stampo_driver::{DriverError, StopMethod, StoppedBy};
+use std::io;
+use std::time::Duration;
+
+use crate::running;
+
+/// How long QEMU may take to end when it is told to: it flushes its disks.
+const QUIT: Duration = Duration::from_secs(3);
+
+/// How long a killed process may take to go: the kernel frees its memory and finishes its I/O.
+const GONE: Duration = Duration::from_secs(30);
+
+/// How often the power button is pressed. A guest that is still booting does not feel it.
+const PRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Ends the guest unless it is stopped.
+pub(crate) fn ensure(
+    place: &Place,
+    id: GuestId,
+    method: StopMethod,
+) -> Result<StoppedBy, DriverError> {
+    let Some(name) = running::find(place, id)? else {
+        return Ok(StoppedBy::Already);
+    };
+    let broken = || DriverError::io("end the process of", place.dir());
+    let Some(held) = name.hold().map_err(broken())? else {
+        return Ok(StoppedBy::Already);
+    };
+    if let StopMethod::Graceful { agent, acpi } = method {
+        if by_agent(place, &held, agent).map_err(broken())? {
+            return Ok(StoppedBy::Agent);
+        }
+        if by_power_button(place, &held, acpi).map_err(broken())? {
+            return Ok(StoppedBy::Acpi);
+        }
+        if by_quit(place, &held).map_err(broken())? {
+            return Ok(StoppedBy::Kill);
+        }
+    }
+    held.kill().map_err(broken())?;
+    if held.wait_gone(GONE).map_err(broken())? {
+        return Ok(StoppedBy::Kill);
+    }
+    Err(DriverError::Program {
+        program: "qemu".to_owned(),
+        why: format!(
+            "process {} was killed and is still there after {} s: a device of the host hangs",
+            name.pid,
+            GONE.as_secs()
+        ),
+    })
+}
+
+/// Half of the time is for the agent to answer: if it has not by then, it is not there.
+fn by_agent(place: &Place, held: &Held, limit: Duration) -> io::Result<bool> {
+    if limit.is_zero() {
+        return Ok(false);
+    }
+    let deadline = Deadline::after(limit);
+    let asked = Agent::connect(&place.agent_socket(), deadline.at_most(limit / 2))
+        .and_then(|mut agent| agent.shutdown(deadline));
+    match asked {
+        Ok(()) => held.wait_gone(deadline.left().unwrap_or_default()),
+        Err(error) => {
+            tracing::debug!(%error, "the guest agent did not take the shutdown");
+            Ok(false)
+        }
+    }
+}
+
+fn by_power_button(place: &Place, held: &Held, limit: Duration) -> io::Result<bool> {
+    let deadline = Deadline::after(limit);
+    while let Some(left) = deadline.left() {
+        let pressed = Qmp::connect(&place.qmp_socket(), deadline)
+            .and_then(|mut qmp| qmp.press_power_button(deadline));
+        if let Err(error) = pressed {
+            tracing::debug!(%error, "the power button could not be pressed");
+        }
+        if held.wait_gone(left.min(PRESS_EVERY))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn by_quit(place: &Place, held: &Held) -> io::Result<bool> {
+    let deadline = Deadline::after(QUIT);
+    let told = Qmp::connect(&place.qmp_socket(), deadline).and_then(|mut qmp| qmp.quit(deadline));
+    if let Err(error) = told {
+        tracing::debug!(%error, "QEMU could not be told to end");
+        return Ok(false);
+    }
+    held.wait_gone(deadline.left().unwrap_or_default())
+}
