@@ -116,10 +116,10 @@ pub fn ensure_dir(path: &Path, mode: u32) -> Result<(), DurableError> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        if !parent.as_os_str().is_empty() {
-            ensure_dir(parent, mode)?;
-        }
+    if let Some(parent) = path.parent()
+        && !parent.as_os_str().is_empty()
+    {
+        ensure_dir(parent, mode)?;
     }
     match std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), mode).create(path)
     {

@@ -105,7 +105,7 @@ impl FilesystemKind {
 /// it, and must never be written as one.
 pub fn identify<'a>(device: &'a dyn BlockDevice) -> io::Result<Filesystem> {
     let look = Look { device };
-    let checks: [fn(&Look<'a>) -> io::Result<Option<Filesystem>>; 11] = [
+    let checks: [fn(&Look<'a>) -> Found; 11] = [
         Look::luks,
         Look::raid,
         Look::lvm,
@@ -130,6 +130,9 @@ pub fn identify<'a>(device: &'a dyn BlockDevice) -> io::Result<Filesystem> {
     })
 }
 
+/// What one check found.
+type Found = io::Result<Option<Filesystem>>;
+
 /// One device, read in small pieces.
 struct Look<'a> {
     device: &'a dyn BlockDevice,
@@ -151,7 +154,7 @@ impl Look<'_> {
     }
 
     /// LUKS1 and LUKS2 on-disk format specifications: magic, version, label (LUKS2), UUID.
-    fn luks(&self) -> io::Result<Option<Filesystem>> {
+    fn luks(&self) -> Found {
         let head = self.bytes::<208>(0)?;
         if !head.starts_with(b"LUKS\xba\xbe") {
             return Ok(None);
@@ -165,7 +168,7 @@ impl Look<'_> {
     }
 
     /// Linux md superblocks (include/uapi/linux/raid/md_p.h): 1.1, 1.2, 1.0 and 0.90.
-    fn raid(&self) -> io::Result<Option<Filesystem>> {
+    fn raid(&self) -> Found {
         const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
         let size = self.device.size_bytes();
         let at_end = (size / 512)
@@ -188,7 +191,7 @@ impl Look<'_> {
     }
 
     /// The LVM2 label (lib/label/label.h) in one of the first four sectors.
-    fn lvm(&self) -> io::Result<Option<Filesystem>> {
+    fn lvm(&self) -> Found {
         for sector in 0..4 {
             let head = self.bytes::<64>(sector * 512)?;
             if head.starts_with(b"LABELONE") && &head[24..32] == b"LVM2 001" {
@@ -199,7 +202,7 @@ impl Look<'_> {
     }
 
     /// The ext superblock at byte 1024 (Documentation/filesystems/ext4/super.rst).
-    fn ext(&self) -> io::Result<Option<Filesystem>> {
+    fn ext(&self) -> Found {
         let head = self.bytes::<136>(1024)?;
         if head[56..58] != [0x53, 0xef] {
             return Ok(None);
@@ -219,7 +222,7 @@ impl Look<'_> {
     }
 
     /// The XFS superblock (XFS algorithms and data structures, "Superblocks").
-    fn xfs(&self) -> io::Result<Option<Filesystem>> {
+    fn xfs(&self) -> Found {
         let head = self.bytes::<120>(0)?;
         if !head.starts_with(b"XFSB") {
             return Ok(None);
@@ -232,7 +235,7 @@ impl Look<'_> {
     }
 
     /// The Btrfs superblock at 64 KiB (include/uapi/linux/btrfs_tree.h).
-    fn btrfs(&self) -> io::Result<Option<Filesystem>> {
+    fn btrfs(&self) -> Found {
         let head = self.bytes::<0x22b>(0x10000)?;
         if &head[0x40..0x48] != b"_BHRfS_M" {
             return Ok(None);
@@ -245,7 +248,7 @@ impl Look<'_> {
     }
 
     /// The NTFS boot sector: "NTFS    " at 3, serial number at 72.
-    fn ntfs(&self) -> io::Result<Option<Filesystem>> {
+    fn ntfs(&self) -> Found {
         let head = self.bytes::<80>(0)?;
         if &head[3..11] != b"NTFS    " {
             return Ok(None);
@@ -259,7 +262,7 @@ impl Look<'_> {
     }
 
     /// The FAT boot sector (Microsoft FAT specification, section 3).
-    fn vfat(&self) -> io::Result<Option<Filesystem>> {
+    fn vfat(&self) -> Found {
         let head = self.bytes::<512>(0)?;
         if head[510..] != [0x55, 0xaa] {
             return Ok(None);
@@ -279,7 +282,7 @@ impl Look<'_> {
     }
 
     /// Swap space (Linux, include/linux/swap.h): the magic ends the first page, of any size.
-    fn swap(&self) -> io::Result<Option<Filesystem>> {
+    fn swap(&self) -> Found {
         for page_bytes in [4096, 16_384, 65_536] {
             if &self.bytes::<10>(page_bytes - 10)? == b"SWAPSPACE2" {
                 let head = self.bytes::<44>(1024)?;
@@ -294,7 +297,7 @@ impl Look<'_> {
     }
 
     /// The SquashFS superblock (Linux, fs/squashfs/squashfs_fs.h).
-    fn squashfs(&self) -> io::Result<Option<Filesystem>> {
+    fn squashfs(&self) -> Found {
         let squashfs = &self.bytes::<4>(0)? == b"hsqs";
         if squashfs {
             found(FilesystemKind::Squashfs, None, None)
@@ -304,7 +307,7 @@ impl Look<'_> {
     }
 
     /// The primary volume descriptor (ECMA-119, section 8.4) in sector 16.
-    fn iso9660(&self) -> io::Result<Option<Filesystem>> {
+    fn iso9660(&self) -> Found {
         let head = self.bytes::<72>(32_768)?;
         if &head[1..6] != b"CD001" {
             return Ok(None);
@@ -314,11 +317,7 @@ impl Look<'_> {
 }
 
 /// A finding; only so that each check ends in one line.
-fn found(
-    kind: FilesystemKind,
-    label: Option<String>,
-    uuid: Option<String>,
-) -> io::Result<Option<Filesystem>> {
+fn found(kind: FilesystemKind, label: Option<String>, uuid: Option<String>) -> Found {
     Ok(Some(Filesystem { kind, label, uuid }))
 }
 

@@ -7,9 +7,9 @@
 //! then asks whether a lock of another contradicts its own.
 //!
 //! So that an editor and a running virtual machine never have one overlay open together, we hold
-//! locks on the same bytes. A lock ends with the last descriptor of its open file, at the latest
-//! with the process; nothing has to be cleaned up. A `locking=off` QEMU and a reader that asks
-//! for nothing (`qemu-img info -U`) are not seen and not stopped.
+//! locks on the same bytes. At the latest a lock ends with the process; nothing has to be cleaned
+//! up. A `locking=off` QEMU and a reader that asks for nothing (`qemu-img info -U`) are not seen
+//! and not stopped.
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -40,22 +40,50 @@ pub enum LockError {
     Refused(#[source] io::Error),
 }
 
-/// Keeps every other user of stampo and QEMU away from `file`, which is open for writing.
+/// A lock that is held until this is dropped.
 ///
-/// Held until `file` and all its duplicates are closed.
-pub fn lock_exclusive(file: &File) -> Result<(), LockError> {
+/// The lock is given back in so many words, not by closing the file: a process that another
+/// thread is just starting has copies of all descriptors until it runs its program, and would
+/// keep the lock alive for that long.
+#[derive(Debug)]
+#[must_use = "the lock ends when this is dropped"]
+pub struct ImageLock {
+    file: File,
+}
+
+impl ImageLock {
+    /// A lock through the open file of `file`, not taken yet.
+    fn of(file: &File) -> Result<Self, LockError> {
+        Ok(ImageLock {
+            file: file.try_clone().map_err(LockError::Refused)?,
+        })
+    }
+}
+
+impl Drop for ImageLock {
+    fn drop(&mut self) {
+        for base in [PERM_BASE, UNSHARED_BASE] {
+            if let Err(error) = set(&self.file, libc::F_UNLCK, base, GROUP_BYTES) {
+                tracing::warn!(%error, "an image stays locked until its file is closed");
+            }
+        }
+    }
+}
+
+/// Keeps every other user of stampo and QEMU away from `file`, which is open for writing.
+pub fn lock_exclusive(file: &File) -> Result<ImageLock, LockError> {
+    let lock = ImageLock::of(file)?;
     // Exclusive locks on both groups contradict whatever another one holds or asks for. They are
     // taken one after the other; two who meet between them may both fail, never both succeed.
     for base in [PERM_BASE, UNSHARED_BASE] {
         set(file, libc::F_WRLCK, base, GROUP_BYTES)?;
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Keeps writers away from `file`; other readers may come.
-///
-/// Held until `file` and all its duplicates are closed.
-pub fn lock_shared(file: &File) -> Result<(), LockError> {
+pub fn lock_shared(file: &File) -> Result<ImageLock, LockError> {
+    let lock = ImageLock::of(file)?;
     set(file, libc::F_RDLCK, PERM_BASE + CONSISTENT_READ, 1)?;
     for permission in [WRITE, RESIZE] {
         set(file, libc::F_RDLCK, UNSHARED_BASE + permission, 1)?;
@@ -71,7 +99,7 @@ pub fn lock_shared(file: &File) -> Result<(), LockError> {
             return Err(LockError::InUse);
         }
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Whether another open of the file holds any lock that QEMU or this file takes.
@@ -126,30 +154,38 @@ mod tests {
     }
 
     #[test]
-    fn an_exclusive_lock_keeps_everyone_out_until_it_is_closed() {
-        let (_dir, mut files) = opens(3);
-        let holder = files.remove(0);
-        lock_exclusive(&holder).expect("lock");
-        assert!(matches!(lock_exclusive(&files[0]), Err(LockError::InUse)));
-        assert!(matches!(lock_shared(&files[1]), Err(LockError::InUse)));
-        assert!(is_in_use(&files[0]).expect("ask"));
+    fn an_exclusive_lock_keeps_everyone_out_until_it_is_dropped() {
+        let (_dir, files) = opens(3);
+        let lock = lock_exclusive(&files[0]).expect("lock");
+        assert!(matches!(lock_exclusive(&files[1]), Err(LockError::InUse)));
+        assert!(matches!(lock_shared(&files[2]), Err(LockError::InUse)));
+        assert!(is_in_use(&files[1]).expect("ask"));
         assert!(
-            !is_in_use(&holder).expect("ask"),
+            !is_in_use(&files[0]).expect("ask"),
             "one's own lock is no other user"
         );
-        drop((holder, files));
-        let (_dir, files) = opens(1);
-        lock_exclusive(&files[0]).expect("lock");
+        drop(lock);
+        assert!(!is_in_use(&files[1]).expect("ask"));
+        drop(lock_exclusive(&files[1]).expect("lock"));
     }
 
     #[test]
     fn readers_share_and_keep_a_writer_out() {
-        let (_dir, mut files) = opens(3);
-        lock_shared(&files[0]).expect("lock");
-        lock_shared(&files[1]).expect("lock");
+        let (_dir, files) = opens(3);
+        let locks = [0, 1].map(|at: usize| lock_shared(&files[at]).expect("lock"));
         assert!(matches!(lock_exclusive(&files[2]), Err(LockError::InUse)));
         assert!(is_in_use(&files[2]).expect("ask"));
-        files.drain(..2);
-        lock_exclusive(&files[0]).expect("lock");
+        drop(locks);
+        drop(lock_exclusive(&files[2]).expect("lock"));
+    }
+
+    #[test]
+    fn a_copy_of_the_descriptor_does_not_keep_a_dropped_lock_alive() {
+        let (_dir, files) = opens(2);
+        let lock = lock_exclusive(&files[0]).expect("lock");
+        let copy = files[0].try_clone().expect("copy");
+        drop(lock);
+        drop(lock_exclusive(&files[1]).expect("lock"));
+        drop(copy);
     }
 }

@@ -18,7 +18,10 @@ fn scratch() -> (TempDir, PathBuf, RawFile) {
     (dir, path, device)
 }
 
-fn with(pieces: &[(u64, &[u8])]) -> RawFile {
+/// Where on a device, and which bytes.
+type Pieces<'a> = &'a [(u64, &'a [u8])];
+
+fn with(pieces: Pieces<'_>) -> RawFile {
     let (_dir, _, device) = scratch();
     for (at, bytes) in pieces {
         device.write_at(*at, bytes).expect("write");
@@ -81,7 +84,7 @@ fn the_others_are_found_by_their_documented_magic_numbers() {
     let mut lvm = b"LABELONE".to_vec();
     lvm.resize(24, 0);
     lvm.extend_from_slice(b"LVM2 001");
-    let cases: [(FilesystemKind, &[(u64, &[u8])]); 12] = [
+    let cases: [(FilesystemKind, Pieces<'_>); 12] = [
         (FilesystemKind::Xfs, &[(0, b"XFSB")]),
         (FilesystemKind::Btrfs, &[(0x10040, b"_BHRfS_M")]),
         (FilesystemKind::Vfat, &[(0, &boot(54, b"FAT16   "))]),

@@ -9,7 +9,7 @@ use stampo_image::partition::{
     renew_signature,
 };
 use stampo_image::raw::RawFile;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use support::{must, sfdisk, text};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -35,12 +35,12 @@ fn disk(size: u64, script: &str) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn read(path: &PathBuf) -> Layout {
+fn read(path: &Path) -> Layout {
     Layout::read(&RawFile::open_read_only(path).expect("open")).expect("read the table")
 }
 
 /// start, size and id of each partition by number, as sfdisk prints them.
-fn by_sfdisk(path: &PathBuf) -> Vec<(u32, u64, u64, Option<Uuid>)> {
+fn by_sfdisk(path: &Path) -> Vec<(u32, u64, u64, Option<Uuid>)> {
     let json: serde_json::Value =
         serde_json::from_str(&must("sfdisk", &["--json", text(path)])).expect("JSON");
     let mut found: Vec<_> = json["partitiontable"]["partitions"]
@@ -74,7 +74,7 @@ fn ours(layout: &Layout) -> Vec<(u32, u64, u64, Option<Uuid>)> {
     all
 }
 
-fn must_be_clean(path: &PathBuf) {
+fn must_be_clean(path: &Path) {
     let output = support::tool("sfdisk", &["--verify", text(path)]);
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);

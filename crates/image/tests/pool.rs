@@ -210,11 +210,11 @@ fn removing_an_image_is_refused_while_it_is_open_and_repeatable_after() {
     let (_dir, pool) = pool();
     let id = publish(&pool, 1);
     let user = std::fs::File::open(pool.image_disk(&id)).expect("open");
-    lock_shared(&user).expect("lock");
+    let lock = lock_shared(&user).expect("lock");
     assert!(matches!(pool.remove_image(&id), Err(PoolError::InUse(_))));
     pool.verify_image(&id, &Unwatched)
         .expect("it is still there");
-    drop(user);
+    drop(lock);
     for _ in 0..2 {
         pool.remove_image(&id).expect("remove");
         assert!(!pool.image_dir(&id).exists());
@@ -254,7 +254,7 @@ fn only_the_work_of_the_dead_is_swept() {
     let swept = pool.sweep_staging(&is_live).expect("sweep");
     assert_eq!(swept.removed, [dead_id]);
     assert_eq!(swept.alive, [mine.id()]);
-    assert_eq!(swept.unknown, [orphan.clone()]);
+    assert_eq!(swept.unknown, std::slice::from_ref(&orphan));
     assert!(mine.path().exists() && orphan.exists() && !record.exists());
     assert!(!pool.staging_dir().join(dead_id.to_string()).exists());
 }

@@ -189,10 +189,10 @@ fn check_places(layout: &Layout, disk_bytes: u64) -> Result<(), PartitionError> 
             Some(end) if end <= disk_bytes => {}
             _ => return Err(misplaced("reaches past the end of the disk")),
         }
-        if let Some(before) = before {
-            if before.start_bytes + before.size_bytes > p.start_bytes {
-                return Err(PartitionError::Overlap(before.index, p.index));
-            }
+        if let Some(before) = before
+            && before.start_bytes + before.size_bytes > p.start_bytes
+        {
+            return Err(PartitionError::Overlap(before.index, p.index));
         }
         before = Some(p);
     }
