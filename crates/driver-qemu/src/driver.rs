@@ -64,7 +64,7 @@ impl QemuDriver {
     }
 
     /// Collects the exit states of children that have ended.
-    fn reap(&self, started: Option<Child>) {
+    fn reap(&self, started: Vec<Child>) {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         children.extend(started);
@@ -137,15 +137,15 @@ impl Driver for QemuDriver {
 
     fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError> {
         let (place, definition) = self.defined(id)?;
-        let (ensured, child) = start::ensure(&definition, &place, &self.host)?;
-        self.reap(child);
+        let (ensured, children) = start::ensure(&definition, &place, &self.host)?;
+        self.reap(children);
         Ok(ensured)
     }
 
     fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError> {
         let (place, _) = self.defined(id)?;
         let stopped = stop::ensure(&place, id, method);
-        self.reap(None);
+        self.reap(Vec::new());
         stopped
     }
 
@@ -159,13 +159,13 @@ impl Driver for QemuDriver {
         };
         stop::ensure(&place, id, StopMethod::Kill)?;
         tpm::dismiss(&place);
-        self.reap(None);
+        self.reap(Vec::new());
         place.forget()?;
         Ok(Ensured::Changed)
     }
 
     fn observe(&self, id: GuestId) -> Result<Power, DriverError> {
-        self.reap(None);
+        self.reap(Vec::new());
         let place = self.place(id);
         if !place
             .definition_path()

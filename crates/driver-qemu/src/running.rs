@@ -25,13 +25,12 @@ pub(crate) fn find(place: &Place, id: GuestId) -> Result<Option<ProcessName>, Dr
         Err(DriverError::Io { act: "parse", .. }) => None,
         read => read?,
     };
-    if let Some(name) = recorded {
-        if name
+    if let Some(name) = recorded
+        && name
             .is_alive()
             .map_err(DriverError::io("check the process in", &path))?
-        {
-            return Ok(Some(name));
-        }
+    {
+        return Ok(Some(name));
     }
     let found = listener(place, id).map_err(DriverError::io("look at", &place.qmp_socket()))?;
     if let Some(name) = &found {

@@ -23,30 +23,41 @@ use std::time::Duration;
 /// A console log that is larger at a start is moved aside, over the one moved before.
 const LARGEST_CONSOLE_LOG: u64 = 16 << 20;
 
-/// Starts the guest unless it runs. The child is given back so that it is reaped when it ends.
+/// Starts the guest unless it runs. The children are given back to be reaped when they
+/// end.
 pub(crate) fn ensure(
     guest: &GuestDefinition,
     place: &Place,
     host: &Host,
-) -> Result<(Ensured, Option<Child>), DriverError> {
+) -> Result<(Ensured, Vec<Child>), DriverError> {
     let limit = host.options().start_limit;
     let Some(_lock) = place.lock(limit)? else {
         return Err(crate::driver::busy(guest));
     };
     if running::find(place, guest.id)?.is_some() {
-        return Ok((Ensured::Unchanged, None));
+        return Ok((Ensured::Unchanged, Vec::new()));
     }
     check_ports(guest)?;
+    // A TPM whose QEMU never came would wait for ever once its socket is swept away.
+    tpm::dismiss(place);
     place.sweep()?;
     rotate_console_log(place)?;
+    let mut children = Vec::new();
     if guest.hardware.tpm {
-        tpm::start(place, &host.swtpm().ok_or_else(tpm::missing)?)?;
+        children.push(tpm::start(place, &host.swtpm().ok_or_else(tpm::missing)?)?);
     }
-    let started = start(guest, place, host, Deadline::after(limit));
-    if started.is_err() {
-        tpm::dismiss(place);
+    match start(guest, place, host, Deadline::after(limit)) {
+        Ok(child) => children.push(child),
+        Err(error) => {
+            for child in &mut children {
+                // Our own and not reaped: its id can't belong to another process.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            return Err(error);
+        }
     }
-    started.map(|child| (Ensured::Changed, Some(child)))
+    Ok((Ensured::Changed, children))
 }
 
 fn start(
@@ -137,7 +148,8 @@ fn await_monitor(
         }
         match greet(guest, place, deadline) {
             Ok(name) => return Ok(name),
-            Err(WireError::Connect(_)) => {}
+            // Not there yet, or already ending: the child's state tells at the next turn.
+            Err(WireError::Connect(_) | WireError::Closed) => {}
             Err(error) => return Err(failed(format!("its monitor did not answer: {error}"))),
         }
         if !deadline.sleep(Duration::from_millis(5)) {
@@ -174,7 +186,10 @@ fn complaints(place: &Place) -> String {
     match read {
         Ok(0) => "it said nothing".to_owned(),
         Ok(_) => {
-            printable(String::from_utf8_lossy(&text).trim_start_matches("qemu-system-x86_64: "))
+            let text = String::from_utf8_lossy(&text);
+            // It repeats the whole option, which is JSON, before it says what is wrong.
+            let words = text.rsplit_once("}: ").map_or(&*text, |(_, words)| words);
+            printable(words.trim_start_matches("qemu-system-x86_64: "))
         }
         Err(e) => format!("its words can't be read: {e}"),
     }

@@ -4,12 +4,12 @@
 //! came to is ended in the same way: by connecting once.
 
 use crate::place::Place;
-use crate::program;
+use crate::wire::{Deadline, printable};
 use stampo_driver::DriverError;
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long `swtpm` may take until its socket is there.
@@ -25,23 +25,48 @@ pub(crate) fn ensure_state(place: &Place) -> Result<(), DriverError> {
         .map_err(DriverError::io("create", &dir))
 }
 
-/// Starts the TPM; it waits for QEMU at the place's socket.
-pub(crate) fn start(place: &Place, swtpm: &Path) -> Result<(), DriverError> {
+/// Starts the TPM; it waits for QEMU at the place's socket. The child is given back to be reaped.
+pub(crate) fn start(place: &Place, swtpm: &Path) -> Result<Child, DriverError> {
     ensure_state(place)?;
-    // Relative names: a socket address is short, and commas in the path would need quoting.
-    let args = [
-        "socket",
-        "--tpm2",
-        "--tpmstate",
-        "dir=tpm,mode=0600",
+    let failed = |why: String| DriverError::Program {
+        program: "swtpm".to_owned(),
+        why,
+    };
+    // Relative names, since commas in a path can't be quoted here; and so not `--daemon`, which
+    // leaves the directory.
+    let mut command = Command::new("setsid");
+    command
+        .arg(swtpm)
+        .args(["socket", "--tpm2", "--tpmstate", "dir=tpm,mode=0600"]);
+    command.args([
         "--ctrl",
         "type=unixio,path=tpm.sock,mode=0600",
-    ];
-    let args = args
-        .into_iter()
-        .chain(["--log", "file=tpm/log", "--terminate", "--daemon"]);
-    let args: Vec<&OsStr> = args.map(OsStr::new).collect();
-    program::run_ok(swtpm, &args, place.dir(), LIMIT).map(drop)
+        "--log",
+        "file=tpm/log",
+        "--terminate",
+    ]);
+    command
+        .current_dir(place.dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
+    let deadline = Deadline::after(LIMIT);
+    while !place.tpm_socket().exists() {
+        let ended = child.try_wait().map_err(|e| failed(e.to_string()))?;
+        if ended.is_none() && deadline.sleep(Duration::from_millis(5)) {
+            continue;
+        }
+        // Still unreaped when it has not ended: its id can't belong to another process.
+        let _ = child.kill();
+        let _ = child.wait();
+        let log = std::fs::read_to_string(place.tpm_dir().join("log")).unwrap_or_default();
+        return Err(failed(format!(
+            "its socket did not appear: {}",
+            printable(&log)
+        )));
+    }
+    Ok(child)
 }
 
 /// Ends a TPM that nobody is connected to, if there is one.

@@ -69,10 +69,7 @@ fn synced(answers: Vec<Vec<u8>>) -> impl FnOnce(UnixStream) + Send + 'static {
     move |mut stream| {
         let mut reader = BufReader::new(stream.try_clone().expect("a clone"));
         let id = handshake_id(&mut reader);
-        put(
-            &mut stream,
-            format!("\u{0}garbage {{\"return\": 1}}\n").as_bytes(),
-        );
+        put(&mut stream, b"\0garbage {\"return\": 1}\n");
         put(&mut stream, &[0xff]);
         put(&mut stream, format!("{{\"return\": {id}}}\n").as_bytes());
         for answer in answers {

@@ -9,6 +9,7 @@ use stampo_driver::{Disk, DiskFormat, Driver, GuestDefinition, Link, NicDefiniti
 use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -67,11 +68,7 @@ impl Ground {
     }
 
     pub fn driver(&self) -> QemuDriver {
-        let options = Options {
-            acceleration: AccelerationChoice::Tcg,
-            ..Options::default()
-        };
-        QemuDriver::open(&self.guests_dir, options).expect("the directory can be made")
+        open(&self.guests_dir)
     }
 
     pub fn guest_dir(&self, id: GuestId) -> PathBuf {
@@ -148,14 +145,62 @@ impl Fixture for Ground {
         let Ok(Power::Running { pid, .. }) = self.driver().observe(id) else {
             panic!("guest {id} must run")
         };
-        kill(pid);
+        signal("KILL", pid);
     }
 }
 
-/// Kills a process that was just seen.
-pub fn kill(pid: u32) {
+/// Sends a signal to a process that was just seen.
+pub fn signal(name: &str, pid: u32) {
     let status = std::process::Command::new("kill")
-        .args(["-KILL", &pid.to_string()])
+        .args([&format!("-{name}"), &pid.to_string()])
         .status();
     assert!(status.expect("kill runs").success());
+}
+
+/// A driver that emulates, on this directory.
+pub fn open(guests_dir: &Path) -> QemuDriver {
+    let options = Options {
+        acceleration: AccelerationChoice::Tcg,
+        ..Options::default()
+    };
+    QemuDriver::open(guests_dir, options).expect("the directory can be made")
+}
+
+/// Gives the guest's monitor one command without arguments.
+pub fn qmp(guest: &GuestDefinition, command: &str) {
+    use std::io::{BufRead, BufReader, Write};
+    let path = guest.directory.join("qmp.sock");
+    let mut stream =
+        stampo_driver::socket::connect(&path, Duration::from_secs(5)).expect("the monitor answers");
+    let mut lines = BufReader::new(stream.try_clone().expect("a clone")).lines();
+    for request in ["qmp_capabilities", command] {
+        lines.next().expect("a line").expect("readable");
+        writeln!(stream, "{{\"execute\": \"{request}\"}}").expect("sent");
+    }
+    lines.next().expect("a line").expect("readable");
+}
+
+/// The process id of a guest that must be running.
+pub fn pid(driver: &dyn Driver, guest: &GuestDefinition) -> u32 {
+    match driver.observe(guest.id).expect("observe answers") {
+        Power::Running { pid, .. } => pid,
+        other => panic!("the guest must be running, but is {other:?}"),
+    }
+}
+
+/// Waits for something that needs a moment.
+pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A guest that is defined and runs.
+pub fn started(ground: &Ground, temper: Temper) -> GuestDefinition {
+    let (driver, guest) = (ground.driver(), ground.guest(temper));
+    driver.ensure_defined(&guest).expect("defined");
+    driver.ensure_running(guest.id).expect("started");
+    guest
 }
