@@ -2,8 +2,10 @@
 //!
 //! This room knows bytes, files and formats. It knows nothing of what a guest's files mean.
 
+pub mod checksum;
 pub mod copy;
 pub mod device;
+pub mod download;
 pub mod durable;
 pub mod filesystem;
 pub mod flatten;
