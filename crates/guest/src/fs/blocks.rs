@@ -36,33 +36,17 @@ struct Search<'a> {
     runs: Vec<Run>,
     blocks: u64,
     nodes: usize,
-    /// Blocks of pointers, in the order in which they were met.
-    pointers: Vec<u64>,
-}
-
-/// Everything that an inode occupies.
-pub(crate) struct Occupied {
-    /// Its content, by place in the file.
-    pub(crate) runs: Vec<Run>,
-    /// Its blocks of pointers.
-    pub(crate) pointers: Vec<u64>,
 }
 
 impl Volume {
     /// The pieces of a file in the order of the file. Inline data has none.
     pub(crate) fn runs(&self, inode: &Inode) -> Result<Vec<Run>, FsError> {
-        Ok(self.occupied(inode)?.runs)
-    }
-
-    /// The pieces of a file, and the blocks that say where they are.
-    pub(crate) fn occupied(&self, inode: &Inode) -> Result<Occupied, FsError> {
         let mut search = Search {
             volume: self,
             inode,
             runs: Vec::new(),
             blocks: 0,
             nodes: 0,
-            pointers: vec![],
         };
         if inode.has_flag(inode_flags::INLINE_DATA) {
             // No blocks at all.
@@ -82,10 +66,7 @@ impl Volume {
                 inode.number
             )));
         }
-        Ok(Occupied {
-            runs: search.runs,
-            pointers: search.pointers,
-        })
+        Ok(search.runs)
     }
 }
 
@@ -119,7 +100,6 @@ impl Search<'_> {
         if self.nodes > MAX_NODES {
             return Err(self.wrong("its tree of blocks has no end"));
         }
-        self.pointers.push(block);
         self.volume.block(block)
     }
 

@@ -405,9 +405,13 @@ impl GuestFs for Ext4Writer {
                 && self.kind(inode)? == FileKind::Symlink
             {
                 // A link to nothing is in the way; a link to a directory is as good as one.
-                place = resolve(self, &so_far, true)?;
+                let in_the_way = || unsuitable(path, "a link to nothing is in the way");
+                place = match resolve(self, &so_far, true) {
+                    Err(FsError::NotFound { .. }) => return Err(in_the_way()),
+                    followed => followed?,
+                };
                 if place.inode.is_none() {
-                    return Err(unsuitable(path, "a link to nothing is in the way"));
+                    return Err(in_the_way());
                 }
             }
             let last = index + 1 == names.len();

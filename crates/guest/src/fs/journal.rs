@@ -249,10 +249,12 @@ impl<'a> Journal<'a> {
     ) -> Result<u32, FsError> {
         let features = self.features();
         let (v3, wide) = (features & HAS_CSUM_V3 != 0, features & HAS_64BIT != 0);
+        // Version 2 of the checksums made the tag two bytes longer than its fields.
+        let v2_bytes = if features & HAS_CSUM_V2 != 0 { 2 } else { 0 };
         let tag_bytes = match (v3, wide) {
             (true, _) => 16,
-            (false, true) => 12,
-            (false, false) => 8,
+            (false, true) => 12 + v2_bytes,
+            (false, false) => 8 + v2_bytes,
         };
         let end = block.len() - if self.has_checksums() { 4 } else { 0 };
         let mut at = 12;

@@ -10,21 +10,28 @@
 
 mod attributes;
 mod blocks;
+pub mod check;
 mod directory;
 mod ext4_read;
 mod ext4_write;
 mod features;
+mod free_space;
 mod journal;
 mod layout;
+mod open;
 mod pages;
+pub mod residue;
 mod resolve;
 mod set_uuid;
 mod summary;
 pub mod tree;
 mod volume;
+mod wipe;
 
 pub use ext4_read::Ext4Reader;
 pub use ext4_write::Ext4Writer;
+pub use open::{RootPartition, check_writable, find_root, open_read, open_write, open_write_at};
+pub use wipe::{Discarded, discard_free};
 
 use std::collections::BTreeMap;
 
@@ -90,6 +97,9 @@ pub struct Entry {
     pub kind: FileKind,
 }
 
+/// An entry with what is known of it, or why nothing is.
+pub type Listed = (Entry, Result<Metadata, FsError>);
+
 /// Who owns a new entry and what may be done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
@@ -141,6 +151,12 @@ pub enum FsError {
         /// What the reader said.
         why: String,
     },
+    /// No partition of the disk holds a Linux system.
+    #[error("find a Linux system on the guest's disk: no partition has an os-release file")]
+    NoSystem,
+    /// The partition table can't be used.
+    #[error("find the partitions of the guest's disk")]
+    Partitions(#[source] stampo_image::partition::PartitionError),
     /// The disk could not be read or written.
     #[error("reach the guest's disk")]
     Device(#[from] std::io::Error),
@@ -160,10 +176,7 @@ pub trait GuestRead: Send + Sync {
 
     /// [`GuestRead::read_dir`] with the metadata of each entry, for walks over whole trees. A
     /// filesystem that knows inodes overrides it, so that no path is resolved for each entry.
-    fn read_dir_with_metadata(
-        &self,
-        path: &str,
-    ) -> Result<Vec<(Entry, Result<Metadata, FsError>)>, FsError> {
+    fn read_dir_with_metadata(&self, path: &str) -> Result<Vec<Listed>, FsError> {
         let parent = path.trim_end_matches('/');
         let known = |entry: Entry| {
             let metadata = match std::str::from_utf8(&entry.name) {

@@ -234,16 +234,4 @@ impl Inode {
             crc(sum, &bytes) & 0xffff
         }
     }
-
-    /// The raw inode with its checksum made right, to be written back after a change of `raw`.
-    pub(crate) fn stamped(mut self, superblock: &Superblock) -> Vec<u8> {
-        if superblock.has_checksums() {
-            let sum = self.checksum(superblock);
-            self.raw[0x7c..0x7e].copy_from_slice(&(sum as u16).to_le_bytes());
-            if self.has_high_checksum() {
-                self.raw[0x82..0x84].copy_from_slice(&((sum >> 16) as u16).to_le_bytes());
-            }
-        }
-        self.raw
-    }
 }

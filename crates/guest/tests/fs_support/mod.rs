@@ -111,6 +111,10 @@ impl Image {
         let path = dir.path().join("fs.raw");
         let mut all = vec!["-q", "-F", "-E", "root_owner=0:0"];
         all.extend(args);
+        // The default for small filesystems is 1 KiB, which is not what real systems have.
+        if !args.contains(&"-b") {
+            all.extend(["-b", "4096"]);
+        }
         let tree = tree.map(|tree| tree.to_str().expect("text").to_owned());
         if let Some(tree) = &tree {
             all.extend(["-d", tree]);
@@ -221,6 +225,83 @@ pub fn second_opinion(path: &Path) -> Tree {
         }
     }
     tree
+}
+
+/// Everything in the filesystem by debugfs, for the features that `ext4-view` does not know.
+pub fn debugfs_opinion(image: &Image, names: &Tree) -> Tree {
+    let dump = tempfile::tempdir().expect("make a directory");
+    let target = dump.path().to_str().expect("text");
+    // Without root it can't give files to their owners, says so, and goes on.
+    tool(
+        "debugfs",
+        &["-R", &format!("rdump / {target}"), image.name()],
+    );
+    run("chmod", &["-R", "u+rwX", target]);
+    let listed: Vec<&Vec<u8>> = names.keys().collect();
+    let shown = |name: &[u8]| String::from_utf8(name.to_vec()).expect("text");
+    let requests: Vec<String> = listed
+        .iter()
+        .map(|name| format!("stat \"{}\"", shown(name)))
+        .collect();
+    let said = image.debugfs(&requests);
+    let stats: Vec<&str> = said.split("debugfs: stat ").skip(1).collect();
+    assert_eq!(stats.len(), listed.len(), "{said}");
+    let mut tree = Tree::new();
+    for (name, stat) in listed.into_iter().zip(stats) {
+        if let Some(seen) = from_stat(stat, &dump.path().join(&shown(name)[1..])) {
+            tree.insert(name.clone(), seen);
+        }
+    }
+    tree
+}
+
+/// What `stat` of debugfs and the copy that it made say about one entry.
+fn from_stat(stat: &str, copy: &Path) -> Option<Seen> {
+    let words: Vec<&str> = stat.split_whitespace().collect();
+    let after = |word: &str| {
+        words
+            .iter()
+            .position(|w| *w == word)
+            .map(|at| words[at + 1])
+    };
+    let (kind, mut bytes) = match after("Type:")? {
+        "regular" => (
+            FileKind::File,
+            std::fs::read(copy).expect("debugfs copied the file"),
+        ),
+        "symlink" => {
+            use std::os::unix::ffi::OsStringExt;
+            let target = std::fs::read_link(copy).expect("debugfs copied the link");
+            (FileKind::Symlink, target.into_os_string().into_vec())
+        }
+        "directory" => (FileKind::Directory, Vec::new()),
+        _ => (FileKind::Special, Vec::new()),
+    };
+    if kind == FileKind::File {
+        // debugfs copies the whole area of an inline file, used or not.
+        bytes.truncate(
+            after("Size:")
+                .and_then(|text| text.parse().ok())
+                .expect("a size"),
+        );
+    }
+    let number = |word: &str| after(word).and_then(|text| text.parse().ok()).expect(word);
+    let mtime = after("mtime:")
+        .and_then(|text| text.split(':').next())
+        .expect("mtime");
+    let mtime = i64::from_str_radix(mtime.trim_start_matches("0x"), 16).expect("hex");
+    Some(Seen {
+        kind,
+        mode: u32::from_str_radix(after("Mode:")?, 8).expect("octal") & 0o7777,
+        uid: number("User:"),
+        gid: number("Group:"),
+        mtime_s: if kind == FileKind::Directory {
+            0
+        } else {
+            mtime
+        },
+        bytes,
+    })
 }
 
 /// Everything in the filesystem by a reader of ours. Names have to be text.
