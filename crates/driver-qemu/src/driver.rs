@@ -14,6 +14,7 @@ use stampo_driver::{
     StopMethod, StoppedBy,
 };
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +32,11 @@ pub struct QemuDriver {
 impl QemuDriver {
     /// The guests of this directory, which is made when missing. No program is started.
     pub fn open(guests_dir: &Path, options: Options) -> Result<Self, DriverError> {
-        fs::create_dir_all(guests_dir).map_err(DriverError::io("create", guests_dir))?;
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(guests_dir);
+        made.map_err(DriverError::io("create", guests_dir))?;
         let guests_dir = guests_dir
             .canonicalize()
             .map_err(DriverError::io("resolve", guests_dir))?;

@@ -28,8 +28,12 @@ pub(crate) const KVM: &str = "/dev/kvm";
 /// What the test guest showed.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
+    /// It ran to its end.
     Works,
+    /// It crashed, or QEMU did.
     Fails(String),
+    /// It was still at work at the limit. That may be the host's fault or a busy moment's.
+    TooSlow(String),
 }
 
 /// What to use, from the cache if it holds. `cache_dir` must exist; without a usable cache the
@@ -39,24 +43,29 @@ pub(crate) fn acceleration(qemu: &Qemu, cache_dir: &Path) -> Acceleration {
     if let Some(known) = cache::read(cache_dir, &key) {
         return known;
     }
-    let found = probe(qemu);
-    if let Err(error) = cache::write(cache_dir, &key, &found) {
+    let (found, lasting) = probe(qemu);
+    if let Err(error) = cache::write(cache_dir, &key, &found, lasting) {
         tracing::debug!(%error, "the result of the acceleration probe was not kept");
     }
     found
 }
 
-fn probe(qemu: &Qemu) -> Acceleration {
-    let reason = match open_kvm() {
-        Err(reason) => reason,
+/// What to use, and whether that will hold for as long as nothing changes.
+fn probe(qemu: &Qemu) -> (Acceleration, bool) {
+    let (reason, lasting) = match open_kvm() {
+        Err(reason) => (reason, true),
         Ok(()) => match boot(qemu, "kvm", "host", LIMIT) {
-            Ok(Verdict::Works) => return Acceleration::Kvm,
-            Ok(Verdict::Fails(why)) => format!("{KVM} opens, but {why}"),
-            Err(error) => format!("the test guest could not be started: {error}"),
+            Ok(Verdict::Works) => return (Acceleration::Kvm, true),
+            Ok(Verdict::Fails(why)) => (format!("{KVM} opens, but {why}"), true),
+            Ok(Verdict::TooSlow(why)) => (format!("{KVM} opens, but {why}"), false),
+            Err(error) => (
+                format!("the test guest could not be started: {error}"),
+                false,
+            ),
         },
     };
     tracing::info!(%reason, "guests run without KVM");
-    Acceleration::Tcg { reason }
+    (Acceleration::Tcg { reason }, lasting)
 }
 
 /// Opens the device as QEMU will; the error is a reason for people.
@@ -112,24 +121,25 @@ fn boot(qemu: &Qemu, accel: &str, cpu: &str, limit: Duration) -> io::Result<Verd
             crate::wire::printable(&done.output)
         )),
         Some(_) => Verdict::Fails(format!("a test guest crashed {}", where_it_ended(&stages))),
-        None => Verdict::Fails(format!(
-            "a test guest did not get further within {} s than {}",
-            limit.as_secs(),
-            where_it_ended(&stages)
-        )),
+        None => {
+            let seconds = limit.as_secs_f64();
+            Verdict::TooSlow(format!(
+                "a test guest was still {} after {seconds} s",
+                where_it_ended(&stages)
+            ))
+        }
     })
 }
 
-/// Words for the last stage that was reached.
+/// Words for the first stage that was not reached.
 fn where_it_ended(stages: &[u8]) -> String {
-    let reached = payload::STAGES
+    let missing = payload::STAGES
         .iter()
-        .rev()
-        .find(|(letter, _)| stages.contains(letter));
-    match reached {
-        None => "before its first instruction".to_owned(),
-        Some((_, name)) => format!("after {name}"),
-    }
+        .find(|(letter, _)| !stages.contains(letter));
+    missing.map_or_else(
+        || "at its end".to_owned(),
+        |(_, name)| format!("before the end of {name}"),
+    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use stampo_driver::{Acceleration, DriverError};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Everything that the answer depends on. Any difference asks for a new probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +30,12 @@ pub(crate) struct Key {
 struct Entry {
     key: Key,
     answer: Acceleration,
+    /// False for an answer that a busy moment may have given: it is asked for again soon.
+    lasting: bool,
 }
+
+/// How long an answer holds that is not lasting.
+const SOON: Duration = Duration::from_secs(3600);
 
 impl Key {
     /// The state of this host now.
@@ -55,14 +61,28 @@ fn path(dir: &Path) -> PathBuf {
 /// The remembered answer. A file that can't be read is as good as none.
 pub(super) fn read(dir: &Path, key: &Key) -> Option<Acceleration> {
     let entry: Entry = place::read_json(&path(dir)).ok().flatten()?;
-    (entry.key == *key).then_some(entry.answer)
+    let holds = entry.lasting || age(&path(dir)).is_some_and(|age| age < SOON);
+    (entry.key == *key && holds).then_some(entry.answer)
+}
+
+/// How long ago the file was written; `None` when that is not known or in the future.
+fn age(path: &Path) -> Option<Duration> {
+    SystemTime::now()
+        .duration_since(fs::metadata(path).ok()?.modified().ok()?)
+        .ok()
 }
 
 /// Remembers an answer.
-pub(super) fn write(dir: &Path, key: &Key, answer: &Acceleration) -> Result<(), DriverError> {
+pub(super) fn write(
+    dir: &Path,
+    key: &Key,
+    answer: &Acceleration,
+    lasting: bool,
+) -> Result<(), DriverError> {
     let entry = Entry {
         key: key.clone(),
         answer: answer.clone(),
+        lasting,
     };
     place::write_json(&path(dir), &entry)
 }
@@ -81,7 +101,7 @@ mod tests {
         };
         let key = Key::now(&qemu);
         assert_eq!(read(home.path(), &key), None);
-        write(home.path(), &key, &Acceleration::Kvm).expect("written");
+        write(home.path(), &key, &Acceleration::Kvm, true).expect("written");
         assert_eq!(read(home.path(), &key), Some(Acceleration::Kvm));
         for other in [
             Key {
@@ -109,5 +129,28 @@ mod tests {
         }
         fs::write(path(home.path()), "{").expect("written");
         assert_eq!(read(home.path(), &key), None, "a broken file is no answer");
+    }
+
+    #[test]
+    fn an_answer_of_a_busy_moment_is_asked_for_again() {
+        let home = tempfile::tempdir().expect("a directory");
+        let qemu = Qemu {
+            path: "/usr/bin/qemu".into(),
+            version: Version(10, 0, 2),
+        };
+        let key = Key::now(&qemu);
+        let answer = Acceleration::Tcg {
+            reason: "too slow".to_owned(),
+        };
+        for (lasting, later) in [(true, Some(answer.clone())), (false, None)] {
+            write(home.path(), &key, &answer, lasting).expect("written");
+            assert_eq!(read(home.path(), &key), Some(answer.clone()));
+            let file = fs::File::options()
+                .write(true)
+                .open(path(home.path()))
+                .expect("opened");
+            file.set_modified(SystemTime::now() - SOON).expect("aged");
+            assert_eq!(read(home.path(), &key), later);
+        }
     }
 }
