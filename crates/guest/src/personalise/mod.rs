@@ -22,6 +22,7 @@ mod ids;
 mod mime;
 mod network;
 pub mod owner;
+mod partitions;
 mod secrets;
 mod seed;
 mod ssh;
@@ -30,6 +31,7 @@ mod users;
 pub use error::PersonaliseError;
 pub use ids::FilesystemUuid;
 pub use network::NetworkSystem;
+pub use partitions::partition_ids_in_use;
 pub use secrets::GuestSecrets;
 pub use seed::has_cloud_init;
 pub use ssh::HostKey;
@@ -77,6 +79,20 @@ pub struct Report {
     pub written: Vec<String>,
     /// Remarks for the user.
     pub notes: Vec<String>,
+}
+
+impl std::fmt::Debug for Report {
+    /// Without the seed, which may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Report")
+            .field("machine_id", &self.machine_id)
+            .field("host_keys", &self.host_keys)
+            .field("filesystem_uuid", &self.filesystem_uuid)
+            .field("network", &self.network)
+            .field("written", &self.written)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Finds out whether the request can be carried out on this guest, without writing anything.
@@ -189,4 +205,10 @@ fn relabel_for_selinux(edit: &mut Editor<'_>) -> Result<(), PersonaliseError> {
         );
     }
     Ok(())
+}
+
+/// Has an existing guest grow its root filesystem to its partition at its next boot.
+pub fn grow_root_at_boot(fs: &mut dyn GuestFs) -> Result<(), PersonaliseError> {
+    grow::check_grow(&*fs)?;
+    grow::grow_root(&mut Editor::new(fs))
 }
