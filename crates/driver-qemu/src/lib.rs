@@ -1,6 +1,6 @@
 //! Guests as local QEMU processes, without a daemon.
 //!
-//! Each guest has a directory ([`place`]) and, while it runs, one QEMU process that survives the
+//! Each guest has a directory (`place.rs`) and, while it runs, one QEMU process that survives the
 //! program which started it. Whatever is known is on disk or in the process itself, so every call
 //! begins by looking: a `stampo` that was killed at any point leaves nothing that the next one
 //! can't find.

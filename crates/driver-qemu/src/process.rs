@@ -119,7 +119,8 @@ impl Held {
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
+/// Whether a file of `/proc` could not be read because its process has ended.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }

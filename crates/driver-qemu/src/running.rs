@@ -6,7 +6,7 @@
 //! then adopted by recording its name.
 
 use crate::place::{self, Place};
-use crate::process::ProcessName;
+use crate::process::{ProcessName, is_gone};
 use crate::wire::{Deadline, Wire, WireError};
 use rustix::net::sockopt::socket_peercred;
 use stampo_core::ids::GuestId;
@@ -68,9 +68,13 @@ pub(crate) fn peer(wire: &Wire, id: GuestId) -> io::Result<Option<ProcessName>> 
         return Ok(None);
     };
     let arguments = match name.arguments() {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if is_gone(&e) => return Ok(None),
         read => read?,
     };
+    if arguments.iter().all(String::is_empty) {
+        // Its memory is gone already: it is just ending.
+        return Ok(None);
+    }
     let id = id.to_string();
     let ours = arguments
         .windows(2)

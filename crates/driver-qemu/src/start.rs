@@ -149,7 +149,7 @@ fn await_monitor(
         match greet(guest, place, deadline) {
             Ok(name) => return Ok(name),
             // Not there yet, or already ending: the child's state tells at the next turn.
-            Err(WireError::Connect(_) | WireError::Closed) => {}
+            Err(WireError::Connect(_) | WireError::Closed | WireError::Io(_)) => {}
             Err(error) => return Err(failed(format!("its monitor did not answer: {error}"))),
         }
         if !deadline.sleep(Duration::from_millis(5)) {

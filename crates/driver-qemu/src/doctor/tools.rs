@@ -89,6 +89,16 @@ fn tool(tool: &Tool) -> Check {
         );
     };
     match first_line(&path, tool.id) {
+        Some(line) if tool.id == "e2fsck" && older_than_1_47(&line) => {
+            let remedy = "install e2fsprogs 1.47.0 or newer: older ones refuse new file systems";
+            Check::bad(
+                tool.id,
+                tool.missing,
+                tool.why,
+                format!("{line} at {}", path.display()),
+                remedy,
+            )
+        }
         Some(line) => Check::ok(tool.id, tool.why, format!("{line} at {}", path.display())),
         None => {
             let found = format!("{} is there and does not run", path.display());
@@ -118,6 +128,16 @@ fn first_line(path: &Path, id: &str) -> Option<String> {
     output.lines().next().map(crate::wire::printable)
 }
 
+/// Whether "e2fsck 1.46.5 (30-Dec-2021)" names a version that does not know the features that
+/// Debian 13 makes file systems with (`orphan_file`, since 1.47.0).
+fn older_than_1_47(line: &str) -> bool {
+    let number = line.split(' ').nth(1).unwrap_or_default();
+    let mut parts = number
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next(), parts.next()) < (Some(1), Some(47))
+}
+
 fn uefi() -> Check {
     const WHY: &str = "guests with UEFI firmware start with it";
     match firmware::find() {
@@ -129,5 +149,23 @@ fn uefi() -> Check {
             "no UEFI firmware was found",
             "on Debian: apt install ovmf",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_e2fsck_is_told_from_a_new_one() {
+        for (line, old) in [
+            ("e2fsck 1.46.5 (30-Dec-2021)", true),
+            ("e2fsck 1.47.0 (5-Feb-2023)", false),
+            ("e2fsck 1.47.2 (1-Jan-2025)", false),
+            ("e2fsck 2.0 (1-Jan-2030)", false),
+            ("e2fsck", true),
+        ] {
+            assert_eq!(older_than_1_47(line), old, "{line}");
+        }
     }
 }
