@@ -11,9 +11,16 @@ struct Times(Mutex<(Instant, Option<Phase>)>);
 
 impl Times {
     fn end_phase(&self, next: Option<Phase>) {
-        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(phase) = state.1 {
-            println!("{:6.2} s  {}", state.0.elapsed().as_secs_f64(), phase.title());
+            println!(
+                "{:6.2} s  {}",
+                state.0.elapsed().as_secs_f64(),
+                phase.title()
+            );
         }
         *state = (Instant::now(), next);
     }
@@ -38,13 +45,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     let loaded = Loaded::from_path(recipe)?;
     let times = Times(Mutex::new((start, None)));
     let built = build(&loaded.recipe, staging, &times).map_err(|error| {
-        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        let source = error
+            .source()
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default();
         format!("failed to {error}{source}")
     })?;
     times.end_phase(None);
     std::fs::write(staging.join("packages.lock"), built.lock.to_toml())?;
-    println!("{:6.2} s  {}", start.elapsed().as_secs_f64(), built.disk.display());
-    println!("mode {:?}, {} packages, tree {}", built.mode, built.package_list.len(), built.tree_digest);
-    built.reproducibility.iter().for_each(|note| println!("note: {note}"));
+    println!(
+        "{:6.2} s  {}",
+        start.elapsed().as_secs_f64(),
+        built.disk.display()
+    );
+    println!(
+        "mode {:?}, {} packages, tree {}",
+        built.mode,
+        built.package_list.len(),
+        built.tree_digest
+    );
+    built
+        .reproducibility
+        .iter()
+        .for_each(|note| println!("note: {note}"));
     Ok(())
 }

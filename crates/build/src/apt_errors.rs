@@ -28,18 +28,33 @@ pub const SETTING_MARK: &str = "E: stampo: ";
 
 /// The cause of a failure, from the log's lines.
 pub fn cause(log: &[String]) -> Cause {
-    let find = |parts: &[&str]| log.iter().find(|line| parts.iter().any(|part| line.contains(part)));
-    if find(&["No space left on device", "You don't have enough free space"]).is_some() {
+    let find = |parts: &[&str]| {
+        log.iter()
+            .find(|line| parts.iter().any(|part| line.contains(part)))
+    };
+    if find(&[
+        "No space left on device",
+        "You don't have enough free space",
+    ])
+    .is_some()
+    {
         return Cause::NoSpace;
     }
     if let Some(line) = find(&[SETTING_MARK]) {
         let text = line.split(SETTING_MARK).nth(1).unwrap_or(line);
         return Cause::Setting(text.to_owned());
     }
-    if let Some(line) = find(&["Unable to locate package", "Couldn't find any package", "has no installation candidate"]) {
+    if let Some(line) = find(&[
+        "Unable to locate package",
+        "Couldn't find any package",
+        "has no installation candidate",
+    ]) {
         return Cause::PackageNotFound(package_in(line));
     }
-    if let Some(line) = log.iter().find(|l| l.contains("E: Version ") && l.contains("was not found")) {
+    if let Some(line) = log
+        .iter()
+        .find(|l| l.contains("E: Version ") && l.contains("was not found"))
+    {
         return Cause::VersionGone(clean(line));
     }
     let network = [
@@ -54,22 +69,54 @@ pub fn cause(log: &[String]) -> Cause {
     if let Some(line) = find(&network) {
         return Cause::Network(clean(line));
     }
-    let archive = ["does not have a Release file", "NO_PUBKEY", "is not signed", "404  Not Found", "File not found"];
+    let archive = [
+        "does not have a Release file",
+        "NO_PUBKEY",
+        "is not signed",
+        "404  Not Found",
+        "File not found",
+    ];
     if let Some(line) = find(&archive) {
         return Cause::Archive(clean(line));
     }
-    if let Some(at) = log.iter().position(|line| line.contains("unmet dependencies")) {
-        let lines: Vec<&str> =
-            log[at + 1..].iter().map(|line| line.trim()).filter(|line| line.contains("Depends:")).take(3).collect();
+    if let Some(at) = log
+        .iter()
+        .position(|line| line.contains("unmet dependencies"))
+    {
+        let lines: Vec<&str> = log[at + 1..]
+            .iter()
+            .map(|line| line.trim())
+            .filter(|line| line.contains("Depends:"))
+            .take(3)
+            .collect();
         return Cause::Dependencies(lines.join("; "));
     }
-    let errors: Vec<String> = log.iter().filter(|line| line.starts_with("E: ")).map(|line| clean(line)).collect();
-    let tail = errors.iter().rev().take(3).rev().cloned().collect::<Vec<_>>().join("; ");
-    Cause::Other(if tail.is_empty() { log.last().cloned().unwrap_or_default() } else { tail })
+    let errors: Vec<String> = log
+        .iter()
+        .filter(|line| line.starts_with("E: "))
+        .map(|line| clean(line))
+        .collect();
+    let tail = errors
+        .iter()
+        .rev()
+        .take(3)
+        .rev()
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("; ");
+    Cause::Other(if tail.is_empty() {
+        log.last().cloned().unwrap_or_default()
+    } else {
+        tail
+    })
 }
 
 fn clean(line: &str) -> String {
-    line.trim().trim_start_matches("E: ").trim_start_matches("W: ").trim_start_matches("Err:").to_owned()
+    line.trim()
+        .trim_start_matches("E: ")
+        .trim_start_matches("W: ")
+        .trim_start_matches("Err:")
+        .to_owned()
 }
 
 /// The package in "Unable to locate package X" and "Package 'X' has no installation candidate".
@@ -90,8 +137,14 @@ mod tests {
     #[test]
     fn apts_own_words() {
         let cases = [
-            ("E: Unable to locate package nosuch", Cause::PackageNotFound("nosuch".into())),
-            ("E: Package 'mailx' has no installation candidate", Cause::PackageNotFound("mailx".into())),
+            (
+                "E: Unable to locate package nosuch",
+                Cause::PackageNotFound("nosuch".into()),
+            ),
+            (
+                "E: Package 'mailx' has no installation candidate",
+                Cause::PackageNotFound("mailx".into()),
+            ),
             (
                 "E: Version '1' for 'bash' was not found",
                 Cause::VersionGone("Version '1' for 'bash' was not found".into()),
@@ -100,16 +153,29 @@ mod tests {
                 "  Temporary failure resolving 'no.example'",
                 Cause::Network("Temporary failure resolving 'no.example'".into()),
             ),
-            ("tar: ./x: Cannot write: No space left on device", Cause::NoSpace),
-            ("E: stampo: enable unit x", Cause::Setting("enable unit x".into())),
+            (
+                "tar: ./x: Cannot write: No space left on device",
+                Cause::NoSpace,
+            ),
+            (
+                "E: stampo: enable unit x",
+                Cause::Setting("enable unit x".into()),
+            ),
             (
                 "E: The repository 'http://d/debian nosuch Release' does not have a Release file.",
-                Cause::Archive("The repository 'http://d/debian nosuch Release' does not have a Release file.".into()),
+                Cause::Archive(
+                    "The repository 'http://d/debian nosuch Release' does not have a Release file."
+                        .into(),
+                ),
             ),
             ("E: strange", Cause::Other("strange".into())),
         ];
         for (line, expected) in cases {
-            let log = vec!["I: running".to_owned(), line.to_owned(), "W: after".to_owned()];
+            let log = vec![
+                "I: running".to_owned(),
+                line.to_owned(),
+                "W: after".to_owned(),
+            ];
             assert_eq!(cause(&log), expected);
         }
     }

@@ -44,7 +44,10 @@ pub enum BootloaderError {
 }
 
 /// The boot code for sector 0: `boot_image`, told that core.img begins at `core_sector`.
-pub fn patch_boot_sector(boot_image: &[u8], core_sector: u64) -> Result<[u8; BOOT_CODE_BYTES], BootloaderError> {
+pub fn patch_boot_sector(
+    boot_image: &[u8],
+    core_sector: u64,
+) -> Result<[u8; BOOT_CODE_BYTES], BootloaderError> {
     if boot_image.len() != 512 || boot_image[510..] != [0x55, 0xaa] {
         return Err(BootloaderError::BootImage);
     }
@@ -64,10 +67,14 @@ pub fn patch_core_image(
     room_bytes: u64,
 ) -> Result<Vec<u8>, BootloaderError> {
     if core_image.len() as u64 > room_bytes {
-        return Err(BootloaderError::TooLarge { size_bytes: core_image.len() });
+        return Err(BootloaderError::TooLarge {
+            size_bytes: core_image.len(),
+        });
     }
     let sectors = core_image.len().div_ceil(512).saturating_sub(1);
-    let list = core_image.get(BLOCK_LIST..512).ok_or(BootloaderError::CoreImage)?;
+    let list = core_image
+        .get(BLOCK_LIST..512)
+        .ok_or(BootloaderError::CoreImage)?;
     // grub-mkimage has already written how many sectors follow the first.
     if usize::from(u16::from_le_bytes([list[8], list[9]])) != sectors {
         return Err(BootloaderError::CoreImage);

@@ -30,7 +30,9 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// An ordinary user has no subordinate ids.
-    #[error("build as the user {user}: no subordinate ids; run 'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}'")]
+    #[error(
+        "build as the user {user}: no subordinate ids; run 'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}'"
+    )]
     NoSubordinateIds {
         /// The user.
         user: String,
@@ -123,7 +125,9 @@ fn has_range(text: &str, name: &str, uid: u32) -> bool {
     text.lines().any(|line| {
         let mut fields = line.split(':');
         let owner = fields.next().unwrap_or_default();
-        let count = fields.nth(1).and_then(|count| count.trim().parse::<u64>().ok());
+        let count = fields
+            .nth(1)
+            .and_then(|count| count.trim().parse::<u64>().ok());
         (owner == name || owner == uid.to_string()) && count.is_some_and(|count| count >= 65_536)
     })
 }
@@ -162,9 +166,20 @@ impl Bootstrap<'_> {
                 Mode::Unshare => "--mode=unshare",
                 Mode::Root => "--mode=root",
             })
-            .args(["--variant=minbase", "--format=tar", "--architectures=amd64", "--verbose"])
+            .args([
+                "--variant=minbase",
+                "--format=tar",
+                "--architectures=amd64",
+                "--verbose",
+            ])
             .arg("--aptopt=Acquire::Retries \"3\"")
-            .arg(format!("--aptopt=Apt::Install-Recommends \"{}\"", self.recipe.recommends))
+            // The tree is thrown away after the tar: waiting for the disk at every package is not
+            // worth it. The customising script takes this out of the guest's own configuration.
+            .arg("--dpkgopt=force-unsafe-io")
+            .arg(format!(
+                "--aptopt=Apt::Install-Recommends \"{}\"",
+                self.recipe.recommends
+            ))
             .args(proxies.iter().map(|line| format!("--aptopt={line}")))
             .arg(format!("--include={}", packages.join(",")));
         if self.recipe.slim {
@@ -198,10 +213,14 @@ impl Bootstrap<'_> {
         consume: impl FnOnce(&mut ChildStdout) -> (bool, T),
     ) -> Result<T, BootstrapError> {
         let prepare = |what| move |source| BootstrapError::Prepare { what, source };
-        self.write_tars().map_err(prepare("the build's own files"))?;
+        self.write_tars()
+            .map_err(prepare("the build's own files"))?;
         let log_path = self.staging.join("build.log");
         let log = File::create(&log_path).map_err(prepare("the log"))?;
-        let log = Log { progress, file: Mutex::new((log, VecDeque::new(), Phase::Check)) };
+        let log = Log {
+            progress,
+            file: Mutex::new((log, VecDeque::new(), Phase::Check)),
+        };
         let mut command = self.command(&host_proxies());
         let ended = process::pipe(&mut command, progress, &|line| log.line(line), consume)
             .map_err(prepare("mmdebstrap"))?;
@@ -236,7 +255,9 @@ impl Bootstrap<'_> {
             Cause::VersionGone(text) => BootstrapError::VersionGone(text),
             Cause::Network(text) => BootstrapError::Network(text),
             Cause::Archive(text) => BootstrapError::Archive(text),
-            Cause::NoSpace => BootstrapError::NoSpace { place: self.work.to_owned() },
+            Cause::NoSpace => BootstrapError::NoSpace {
+                place: self.work.to_owned(),
+            },
             Cause::Dependencies(text) => BootstrapError::Dependencies(text),
             Cause::Setting(text) => BootstrapError::Setting(text),
             Cause::Other(why) => BootstrapError::Other { why, log },
@@ -250,10 +271,20 @@ fn host_proxies() -> Vec<String> {
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let text = text.unwrap_or_default();
     let proxy = |line: &&str| {
-        let key = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-        matches!(key.as_str(), "acquire::http::proxy" | "acquire::https::proxy")
+        let key = line
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        matches!(
+            key.as_str(),
+            "acquire::http::proxy" | "acquire::https::proxy"
+        )
     };
-    text.lines().filter(proxy).map(|line| line.trim_end_matches(';').to_owned()).collect()
+    text.lines()
+        .filter(proxy)
+        .map(|line| line.trim_end_matches(';').to_owned())
+        .collect()
 }
 
 /// The log on disk, the last lines in memory, and the phase that they tell.
@@ -267,7 +298,10 @@ const RECENT_LINES: usize = 2000;
 
 impl Log<'_> {
     fn line(&self, line: &str) {
-        let mut state = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .file
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (file, recent, phase) = &mut *state;
         // A full disk shows in mmdebstrap's own failure; the log is not worth ending a build for.
         let _ = writeln!(file, "{line}");
@@ -285,7 +319,10 @@ impl Log<'_> {
     }
 
     fn recent(&self) -> Vec<String> {
-        let state = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self
+            .file
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         state.1.iter().cloned().collect()
     }
 }
@@ -307,9 +344,17 @@ fn phase_of(line: &str) -> Option<Phase> {
 
 /// The part of a line of apt's or dpkg's that tells what is being done.
 fn detail_of(line: &str) -> Option<&str> {
-    let shown = ["Get:", "Unpacking ", "Setting up ", "Processing triggers for "];
+    let shown = [
+        "Get:",
+        "Unpacking ",
+        "Setting up ",
+        "Processing triggers for ",
+    ];
     let line = line.trim_end_matches(" ...");
-    shown.iter().any(|start| line.starts_with(start)).then_some(line)
+    shown
+        .iter()
+        .any(|start| line.starts_with(start))
+        .then_some(line)
 }
 
 #[cfg(test)]
@@ -328,7 +373,10 @@ mod tests {
     fn the_command_holds_the_recipe() {
         let mut recipe = Recipe::default();
         recipe.packages.insert("nginx-light".into());
-        let sources = Sources { lines: vec!["deb http://m x main".into()], guest_lines: vec![] };
+        let sources = Sources {
+            lines: vec!["deb http://m x main".into()],
+            guest_lines: vec![],
+        };
         let bootstrap = Bootstrap {
             program: "mmdebstrap".into(),
             recipe: &recipe,
@@ -339,11 +387,23 @@ mod tests {
             staging: Path::new("/it's here"),
         };
         let command = bootstrap.command(&[]);
-        let args: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        let args: Vec<String> = command
+            .get_args()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
         assert!(args.contains(&"--mode=unshare".to_owned()));
-        assert!(args.contains(&r"--essential-hook=tar-in '/it'\''s here/early.tar' /".to_owned()), "{args:?}");
-        assert!(args.iter().any(|a| a.starts_with("--include=") && a.contains(",nginx-light,")));
-        assert_eq!(args[args.len() - 3..], ["bookworm", "-", "deb http://m x main"]);
+        assert!(
+            args.contains(&r"--essential-hook=tar-in '/it'\''s here/early.tar' /".to_owned()),
+            "{args:?}"
+        );
+        assert!(
+            args.iter()
+                .any(|a| a.starts_with("--include=") && a.contains(",nginx-light,"))
+        );
+        assert_eq!(
+            args[args.len() - 3..],
+            ["bookworm", "-", "deb http://m x main"]
+        );
     }
 
     #[test]
@@ -351,6 +411,9 @@ mod tests {
         assert_eq!(phase_of("I: running apt-get update..."), Some(Phase::Index));
         assert_eq!(phase_of("I: creating tarball..."), Some(Phase::Unpack));
         assert_eq!(phase_of("Setting up I: creating tarball"), None);
-        assert_eq!(detail_of("Setting up bash (5.2) ..."), Some("Setting up bash (5.2)"));
+        assert_eq!(
+            detail_of("Setting up bash (5.2) ..."),
+            Some("Setting up bash (5.2)")
+        );
     }
 }

@@ -99,7 +99,11 @@ pub struct Built {
 /// Builds `recipe` in the existing directory `staging`.
 ///
 /// Takes about 45 s for a small Debian on two cores, most of it mmdebstrap's. See [`BuildError`].
-pub fn build(recipe: &Recipe, staging: &Path, progress: &dyn BuildProgress) -> Result<Built, BuildError> {
+pub fn build(
+    recipe: &Recipe,
+    staging: &Path,
+    progress: &dyn BuildProgress,
+) -> Result<Built, BuildError> {
     progress.phase(Phase::Check);
     recipe.check()?;
     let mode = check_host(staging)?;
@@ -138,7 +142,10 @@ pub fn build(recipe: &Recipe, staging: &Path, progress: &dyn BuildProgress) -> R
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BuildError + '_ {
-    move |source| BuildError::Io { path: path.to_owned(), source }
+    move |source| BuildError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), BuildError> {
@@ -146,13 +153,20 @@ fn rename(from: &Path, to: &Path) -> Result<(), BuildError> {
 }
 
 fn stop_if_cancelled(progress: &dyn BuildProgress) -> Result<(), BuildError> {
-    if progress.is_cancelled() { Err(BuildError::Cancelled) } else { Ok(()) }
+    if progress.is_cancelled() {
+        Err(BuildError::Cancelled)
+    } else {
+        Ok(())
+    }
 }
 
 /// Programs, ids and room, before anything is made.
 fn check_host(staging: &Path) -> Result<Mode, BuildError> {
     let mode = bootstrap::mode()?;
-    for tool in TOOLS.iter().filter(|tool| mode == Mode::Unshare || !tool.unprivileged_only) {
+    for tool in TOOLS
+        .iter()
+        .filter(|tool| mode == Mode::Unshare || !tool.unprivileged_only)
+    {
         require(tool.name)?;
     }
     for place in [staging, &work_parent()] {
@@ -161,7 +175,11 @@ fn check_host(staging: &Path) -> Result<Mode, BuildError> {
             .map_err(|error| at(place)(error.into()))?;
         if free < ROOM_BYTES {
             let (free_mib, needed_mib) = (free >> 20, ROOM_BYTES >> 20);
-            return Err(BuildError::NoSpace { place: place.to_owned(), free_mib, needed_mib });
+            return Err(BuildError::NoSpace {
+                place: place.to_owned(),
+                free_mib,
+                needed_mib,
+            });
         }
     }
     Ok(mode)
@@ -171,7 +189,9 @@ fn check_host(staging: &Path) -> Result<Mode, BuildError> {
 /// is closed to them since Debian 12, and /tmp is memory since Debian 13.
 fn work_parent() -> PathBuf {
     let given = std::env::var_os("TMPDIR").map(PathBuf::from);
-    given.filter(|dir| dir.is_absolute() && dir.is_dir()).unwrap_or_else(|| "/var/tmp".into())
+    given
+        .filter(|dir| dir.is_absolute() && dir.is_dir())
+        .unwrap_or_else(|| "/var/tmp".into())
 }
 
 /// An empty directory in `staging` for everything that is not a result; an earlier run's is gone.
@@ -179,7 +199,9 @@ fn fresh_scratch(staging: &Path) -> Result<PathBuf, BuildError> {
     let staging = staging.canonicalize().map_err(at(staging))?;
     for name in ["disk.raw", "build.log"] {
         match fs::remove_file(staging.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&staging)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at(&staging)(error));
+            }
             _ => {}
         }
     }
@@ -196,7 +218,9 @@ fn fresh_scratch(staging: &Path) -> Result<PathBuf, BuildError> {
 /// (UTC) before now, so that two builds of one day agree.
 fn epoch(recipe: &Recipe) -> u64 {
     let midnight = || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
         now - now % 86_400
     };
     let snapshot = || recipe.snapshot.as_deref().and_then(sources::snapshot_epoch);
@@ -217,15 +241,30 @@ fn install(
     progress: &dyn BuildProgress,
 ) -> Result<Tree, BuildError> {
     let parent = work_parent();
-    let work = tempfile::Builder::new().prefix("stampo-build-").tempdir_in(&parent).map_err(at(&parent))?;
-    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o1777)).map_err(at(work.path()))?;
-    let bootstrap =
-        Bootstrap { program: require("mmdebstrap")?, recipe, sources, epoch, mode, work: work.path(), staging: scratch };
+    let work = tempfile::Builder::new()
+        .prefix("stampo-build-")
+        .tempdir_in(&parent)
+        .map_err(at(&parent))?;
+    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o1777))
+        .map_err(at(work.path()))?;
+    let bootstrap = Bootstrap {
+        program: require("mmdebstrap")?,
+        recipe,
+        sources,
+        epoch,
+        mode,
+        work: work.path(),
+        staging: scratch,
+    };
     let root = scratch.join("tree");
     let tree = bootstrap.run(progress, |tar| {
         let tree = Tree::unpack(&mut *tar, &root, epoch, &|| progress.is_cancelled());
         // The program must not end on a closed pipe because of padding that nobody reads.
-        let rest = if tree.is_ok() { io::copy(tar, &mut io::sink()).map(drop) } else { Ok(()) };
+        let rest = if tree.is_ok() {
+            io::copy(tar, &mut io::sink()).map(drop)
+        } else {
+            Ok(())
+        };
         (tree.is_ok() && rest.is_ok(), tree)
     })?;
     Ok(tree?)
@@ -245,7 +284,13 @@ fn write_disk(
 ) -> Result<Layout, BuildError> {
     stop_if_cancelled(progress)?;
     let seed = blake3::keyed_hash(&tree.digest(), format!("{:?}", recipe.disk).as_bytes());
-    let assembly = Assembly { disk: &recipe.disk, tree, seed: *seed.as_bytes(), epoch, scratch };
+    let assembly = Assembly {
+        disk: &recipe.disk,
+        tree,
+        seed: *seed.as_bytes(),
+        epoch,
+        scratch,
+    };
     Ok(assemble(&assembly, &scratch.join("disk.raw"), progress)?)
 }
 
@@ -255,12 +300,18 @@ fn notes(recipe: &Recipe) -> Vec<String> {
         let path = require(tool).ok()?;
         let output = crate::process::output(Command::new(path).arg(argument)).ok()?;
         let text = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
+        String::from_utf8_lossy(&text)
+            .lines()
+            .next()
+            .map(str::to_owned)
     };
-    let mut notes: Vec<String> =
-        [version("mmdebstrap", "--version"), version("mke2fs", "-V")].into_iter().flatten().collect();
+    let mut notes: Vec<String> = [version("mmdebstrap", "--version"), version("mke2fs", "-V")]
+        .into_iter()
+        .flatten()
+        .collect();
     if recipe.lock.is_none() && recipe.snapshot.is_none() {
-        notes.push("no package lock and no snapshot: a later build takes newer packages".to_owned());
+        notes
+            .push("no package lock and no snapshot: a later build takes newer packages".to_owned());
     }
     notes
 }

@@ -20,6 +20,16 @@ pub const PLACE: &str = "/.stampo-build";
 const GRUB_MODULES: &str = "biosdisk part_gpt ext2 normal linux search search_label search_fs_uuid \
     configfile serial terminal echo test minicmd ls cat all_video";
 
+/// Takes out what mmdebstrap was told for the build only. dpkg's filters of a slim system stay,
+/// under a name that says what they are.
+const CLEAN_UP: &str = "echo 'I: stampo: customise' >&2
+rm -f /etc/apt/sources.list.d/0000* /etc/apt/preferences.d/00stampo-lock /etc/apt/apt.conf.d/99mmdebstrap
+if grep -q '^path-exclude' /etc/dpkg/dpkg.cfg.d/99mmdebstrap; then
+    grep -v '^force-' /etc/dpkg/dpkg.cfg.d/99mmdebstrap > /etc/dpkg/dpkg.cfg.d/slim
+fi
+rm -f /etc/dpkg/dpkg.cfg.d/99mmdebstrap
+";
+
 /// A tar with the customising script and the files that it installs.
 pub fn archive(recipe: &Recipe, guest_sources: &[String]) -> io::Result<Vec<u8>> {
     let mut files = late(recipe, guest_sources);
@@ -58,9 +68,7 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Re
 fn script(recipe: &Recipe, files: &[File]) -> String {
     let mut text = String::from("set -eu\nexport DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\n");
     text += &setting_function();
-    text += "echo 'I: stampo: customise' >&2\n\
-        rm -rf /etc/apt/sources.list.d/0000* /etc/apt/preferences.d/00stampo-lock /etc/apt/apt.conf.d/99mmdebstrap\n\
-        [ ! -e /etc/dpkg/dpkg.cfg.d/99mmdebstrap ] || mv /etc/dpkg/dpkg.cfg.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/slim\n";
+    text += CLEAN_UP;
     text += &localise(recipe);
     recipe.users.iter().for_each(|user| text += &add_user(user));
     for (number, file) in files.iter().enumerate() {
@@ -93,17 +101,32 @@ fn script(recipe: &Recipe, files: &[File]) -> String {
 fn localise(recipe: &Recipe) -> String {
     let (zone, locale) = (&recipe.time_zone, &recipe.locale);
     let place = shell(&format!("/usr/share/zoneinfo/{zone}"));
-    let what = shell(&format!("set the time zone {zone}: Debian has no such zone"));
+    let what = shell(&format!(
+        "set the time zone {zone}: Debian has no such zone"
+    ));
     let mut text = format!("setting {what} test -f {place}\nln -sfn {place} /etc/localtime\n");
-    let _ = writeln!(text, "rm -f /etc/timezone; printf '%s\\n' {} > /etc/timezone", shell(zone));
+    let _ = writeln!(
+        text,
+        "rm -f /etc/timezone; printf '%s\\n' {} > /etc/timezone",
+        shell(zone)
+    );
     if locale != "C.UTF-8" && locale != "C" {
-        let what = shell(&format!("set the locale {locale}: Debian has no such locale"));
+        let what = shell(&format!(
+            "set the locale {locale}: Debian has no such locale"
+        ));
         let entry = shell(&format!("{locale} UTF-8"));
-        let _ = writeln!(text, "setting {what} grep -qxF {entry} /usr/share/i18n/SUPPORTED");
+        let _ = writeln!(
+            text,
+            "setting {what} grep -qxF {entry} /usr/share/i18n/SUPPORTED"
+        );
         let _ = writeln!(text, "printf '%s\\n' {entry} > /etc/locale.gen");
         let _ = writeln!(text, "setting {what} locale-gen");
     }
-    let _ = writeln!(text, "printf 'LANG=%s\\n' {} > /etc/default/locale", shell(locale));
+    let _ = writeln!(
+        text,
+        "printf 'LANG=%s\\n' {} > /etc/default/locale",
+        shell(locale)
+    );
     text + "ln -sfn ../default/locale /etc/locale.conf\n"
 }
 
@@ -112,24 +135,44 @@ fn add_user(user: &User) -> String {
     let name = shell(&user.name);
     let what = shell(&format!("make the user {}", user.name));
     let login = shell(user.shell.as_deref().unwrap_or("/bin/bash"));
-    let uid = user.uid.map(|uid| format!("--uid {uid} ")).unwrap_or_default();
+    let uid = user
+        .uid
+        .map(|uid| format!("--uid {uid} "))
+        .unwrap_or_default();
     let mut text = format!(
         "id -u {name} >/dev/null 2>&1 || setting {what} useradd --create-home {uid}--shell {login} {name}\n"
     );
     for group in &user.groups {
-        let what = shell(&format!("put the user {} into the group {group}", user.name));
-        let _ = writeln!(text, "setting {what} usermod --append --groups {} {name}", shell(group));
+        let what = shell(&format!(
+            "put the user {} into the group {group}",
+            user.name
+        ));
+        let _ = writeln!(
+            text,
+            "setting {what} usermod --append --groups {} {name}",
+            shell(group)
+        );
     }
     if let Some(hash) = &user.password_hash {
-        let _ = writeln!(text, "printf '%s:%s\\n' {name} {} | chpasswd --encrypted", shell(hash));
+        let _ = writeln!(
+            text,
+            "printf '%s:%s\\n' {name} {} | chpasswd --encrypted",
+            shell(hash)
+        );
     }
     if !user.ssh_authorized_keys.is_empty() {
         let keys = shell(&(user.ssh_authorized_keys.join("\n") + "\n"));
         let _ = writeln!(text, "home=$(getent passwd {name} | cut -d: -f6)");
-        let _ = writeln!(text, "install -d -m 0700 -o {name} -g \"$(id -g {name})\" \"$home/.ssh\"");
+        let _ = writeln!(
+            text,
+            "install -d -m 0700 -o {name} -g \"$(id -g {name})\" \"$home/.ssh\""
+        );
         let _ = writeln!(text, "printf %s {keys} > \"$home/.ssh/authorized_keys\"");
         let _ = writeln!(text, "chmod 0600 \"$home/.ssh/authorized_keys\"");
-        let _ = writeln!(text, "chown {name}:\"$(id -g {name})\" \"$home/.ssh/authorized_keys\"");
+        let _ = writeln!(
+            text,
+            "chown {name}:\"$(id -g {name})\" \"$home/.ssh/authorized_keys\""
+        );
     }
     if user.sudo {
         let rule = shell(&format!("{} ALL=(ALL:ALL) NOPASSWD: ALL\n", user.name));
@@ -189,15 +232,30 @@ mod tests {
             sudo: true,
             ..User::default()
         };
-        let file = File { path: "/srv/it's \"$(x)\"".into(), ..crate::guest_files::root_file("/x", String::new()) };
-        let mut recipe = Recipe { users: vec![user], files: vec![file], ..Recipe::default() };
+        let file = File {
+            path: "/srv/it's \"$(x)\"".into(),
+            ..crate::guest_files::root_file("/x", String::new())
+        };
+        let mut recipe = Recipe {
+            users: vec![user],
+            files: vec![file],
+            ..Recipe::default()
+        };
         recipe.locale = "it_IT.UTF-8".into();
         recipe.services.enable.insert("a@b.service".into());
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("script");
         std::fs::write(&path, script(&recipe, &recipe.files)).expect("a file");
-        let run = std::process::Command::new("sh").arg("-n").arg(&path).output().expect("sh");
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let run = std::process::Command::new("sh")
+            .arg("-n")
+            .arg(&path)
+            .output()
+            .expect("sh");
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
     }
 
     #[test]

@@ -57,8 +57,13 @@ impl Default for Recipe {
 }
 
 /// Packages that bring up the network themselves: with one of them stampo configures nothing.
-const NETWORK_PACKAGES: [&str; 5] =
-    ["ifupdown", "ifupdown-ng", "network-manager", "netplan.io", "connman"];
+const NETWORK_PACKAGES: [&str; 5] = [
+    "ifupdown",
+    "ifupdown-ng",
+    "network-manager",
+    "netplan.io",
+    "connman",
+];
 
 impl Recipe {
     /// The package that holds the kernel.
@@ -72,7 +77,9 @@ impl Recipe {
 
     /// Whether the recipe leaves the network to systemd-networkd, stampo's default.
     pub fn uses_networkd(&self) -> bool {
-        !NETWORK_PACKAGES.iter().any(|package| self.packages.contains(*package))
+        !NETWORK_PACKAGES
+            .iter()
+            .any(|package| self.packages.contains(*package))
     }
 
     /// Everything that is asked of apt: what the recipe names and what its settings imply.
@@ -83,11 +90,27 @@ impl Recipe {
                 all.extend(names.iter().map(|name| (*name).to_owned()));
             }
         };
-        add(true, &["systemd-sysv", "udev", "dbus", "initramfs-tools", "e2fsprogs", "tzdata"]);
+        add(
+            true,
+            &[
+                "systemd-sysv",
+                "udev",
+                "dbus",
+                "initramfs-tools",
+                "e2fsprogs",
+                "tzdata",
+            ],
+        );
         add(true, &["iproute2", "netbase", "procps", "kmod", "zstd"]);
         add(true, &["grub-common", "grub2-common", "grub-pc-bin"]);
-        add(self.disk.boot.contains(&BootMethod::Uefi), &["grub-efi-amd64-signed", "shim-signed"]);
-        add(self.uses_networkd() && self.release != "bullseye", &["systemd-resolved"]);
+        add(
+            self.disk.boot.contains(&BootMethod::Uefi),
+            &["grub-efi-amd64-signed", "shim-signed"],
+        );
+        add(
+            self.uses_networkd() && self.release != "bullseye",
+            &["systemd-resolved"],
+        );
         add(self.guest_agent, &["qemu-guest-agent"]);
         add(self.ssh_server, &["openssh-server"]);
         add(self.cloud_init, &["cloud-init"]);
@@ -99,6 +122,8 @@ impl Recipe {
 
     /// The whole kernel command line.
     pub fn whole_command_line(&self) -> String {
-        format!("{CONSOLES} {}", self.kernel_command_line).trim_end().to_owned()
+        format!("{CONSOLES} {}", self.kernel_command_line)
+            .trim_end()
+            .to_owned()
     }
 }

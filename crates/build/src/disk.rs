@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! LBA 0     protective MBR with GRUB's boot code
-//! 1 MiB     14 BIOS boot   1 MiB   GRUB's core.img
-//! 2 MiB     15 EFI system 32 MiB   shim, GRUB            (only with UEFI; else the root is here)
-//! 34 MiB     1 root       the rest but 1 MiB             last, so that it can grow
+//! 1 MiB     2 BIOS boot    1 MiB   GRUB's core.img
+//! 2 MiB     3 EFI system  32 MiB   shim, GRUB            (only with UEFI; else the root is here)
+//! 34 MiB    1 root         the rest but 1 MiB             last, so that it can grow
 //! end       backup partition table
 //! ```
 //! Every id is derived from a seed that the caller computes from the content: the same content
@@ -92,11 +92,13 @@ impl Layout {
             start_bytes: start_mib * MIB,
             size_bytes: end_bytes - start_mib * MIB,
         };
-        let esp = boot.contains(&BootMethod::Uefi).then(|| place(15, 2, 34 * MIB));
+        let esp = boot
+            .contains(&BootMethod::Uefi)
+            .then(|| place(3, 2, 34 * MIB));
         let root_mib = if esp.is_some() { 34 } else { 2 };
         Layout {
             size_bytes,
-            bios: place(14, 1, 2 * MIB),
+            bios: place(2, 1, 2 * MIB),
             esp,
             root: place(1, root_mib, size_bytes - MIB),
         }
@@ -129,10 +131,22 @@ impl Assembly<'_> {
 
 /// Makes the disk file at `path`, which must not exist, and gives its layout. It is durable when
 /// this returns.
-pub fn assemble(assembly: &Assembly<'_>, path: &Path, progress: &dyn BuildProgress) -> Result<Layout, DiskError> {
-    let io_error = |source| DiskError::Io { path: path.to_owned(), source };
+pub fn assemble(
+    assembly: &Assembly<'_>,
+    path: &Path,
+    progress: &dyn BuildProgress,
+) -> Result<Layout, DiskError> {
+    let io_error = |source| DiskError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let layout = Layout::new(assembly.disk.size.bytes(), &assembly.disk.boot);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io_error)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(io_error)?;
     file.set_len(layout.size_bytes).map_err(io_error)?;
     progress.phase(Phase::Filesystem);
     write_root(assembly, &layout, path)?;
@@ -142,8 +156,10 @@ pub fn assemble(assembly: &Assembly<'_>, path: &Path, progress: &dyn BuildProgre
         let sector = layout.bios.start_bytes / SECTOR;
         let core = assembly.tree.read(bootloader::CORE_IMAGE)?;
         let core = bootloader::patch_core_image(core, sector, layout.bios.size_bytes)?;
-        boot_code = bootloader::patch_boot_sector(&assembly.tree.read(bootloader::BOOT_IMAGE)?, sector)?;
-        file.write_all_at(&core, layout.bios.start_bytes).map_err(io_error)?;
+        boot_code =
+            bootloader::patch_boot_sector(&assembly.tree.read(bootloader::BOOT_IMAGE)?, sector)?;
+        file.write_all_at(&core, layout.bios.start_bytes)
+            .map_err(io_error)?;
     }
     if let Some(place) = layout.esp {
         let id = assembly.id("EFI volume").as_u128();
@@ -181,13 +197,19 @@ fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 }
 
 /// Both tables (UEFI 2.10, section 5.3) and the protective MBR with the boot code.
-fn write_table(assembly: &Assembly<'_>, layout: &Layout, file: &File, boot_code: [u8; 440]) -> Result<(), DiskError> {
+fn write_table(
+    assembly: &Assembly<'_>,
+    layout: &Layout,
+    file: &File,
+    boot_code: [u8; 440],
+) -> Result<(), DiskError> {
     let table_error = |error: &dyn std::fmt::Display| DiskError::Table(error.to_string());
     let mut device = file.try_clone().map_err(|error| table_error(&error))?;
     let last = u32::try_from(layout.size_bytes / SECTOR - 1).unwrap_or(u32::MAX);
     let mut mbr = ProtectiveMBR::with_lb_size(last);
     mbr.set_bootcode(boot_code);
-    mbr.overwrite_lba0(&mut device).map_err(|error| table_error(&error))?;
+    mbr.overwrite_lba0(&mut device)
+        .map_err(|error| table_error(&error))?;
     let entry = |place: PartitionPlace, kind: Type, name: &str| {
         let partition = Partition {
             part_type_guid: kind,
@@ -203,13 +225,19 @@ fn write_table(assembly: &Assembly<'_>, layout: &Layout, file: &File, boot_code:
         entry(layout.root, partition_types::LINUX_FS, "root"),
         entry(layout.bios, partition_types::BIOS, "BIOS boot"),
     ]);
-    partitions.extend(layout.esp.map(|place| entry(place, partition_types::EFI, "EFI system")));
+    partitions.extend(
+        layout
+            .esp
+            .map(|place| entry(place, partition_types::EFI, "EFI system")),
+    );
     let mut table = gpt::GptConfig::new()
         .writable(true)
         .logical_block_size(gpt::disk::LogicalBlockSize::Lb512)
         .create_from_device(device, Some(assembly.id("disk")))
         .map_err(|error| table_error(&error))?;
-    table.update_partitions(partitions).map_err(|error| table_error(&error))?;
+    table
+        .update_partitions(partitions)
+        .map_err(|error| table_error(&error))?;
     table.write().map_err(|error| table_error(&error))?;
     Ok(())
 }

@@ -24,14 +24,26 @@ pub enum EspError {
 #[derive(Debug)]
 struct Beginning;
 
-const FIRST_DAY: Date = Date { year: 1980, month: 1, day: 1 };
+const FIRST_DAY: Date = Date {
+    year: 1980,
+    month: 1,
+    day: 1,
+};
 
 impl TimeProvider for Beginning {
     fn get_current_date(&self) -> Date {
         FIRST_DAY
     }
     fn get_current_date_time(&self) -> DateTime {
-        DateTime { date: FIRST_DAY, time: Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+        DateTime {
+            date: FIRST_DAY,
+            time: Time {
+                hour: 0,
+                min: 0,
+                sec: 0,
+                millis: 0,
+            },
+        }
     }
 }
 
@@ -41,10 +53,14 @@ pub fn make(tree: &Tree, size_bytes: usize, volume_id: u32) -> Result<Vec<u8>, E
     let grub = tree.read("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")?;
     let config = efi_grub_config().into_bytes();
     let mut disk = Cursor::new(vec![0_u8; size_bytes]);
-    let options = FormatVolumeOptions::new().volume_id(volume_id).volume_label(*b"EFI        ");
+    let options = FormatVolumeOptions::new()
+        .volume_id(volume_id)
+        .volume_label(*b"EFI        ");
     fatfs::format_volume(&mut disk, options)?;
     {
-        let options = FsOptions::new().time_provider(&Beginning).update_accessed_date(false);
+        let options = FsOptions::new()
+            .time_provider(&Beginning)
+            .update_accessed_date(false);
         let filesystem = FileSystem::new(&mut disk, options)?;
         let root = filesystem.root_dir();
         root.create_dir("EFI")?.create_dir("BOOT")?;

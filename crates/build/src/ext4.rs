@@ -39,7 +39,9 @@ pub enum FilesystemError {
         said: String,
     },
     /// The tree does not fit.
-    #[error("write the root filesystem: {needed_mib} MiB of files don't fit into {size_mib} MiB; enlarge disk.size")]
+    #[error(
+        "write the root filesystem: {needed_mib} MiB of files don't fit into {size_mib} MiB; enlarge disk.size"
+    )]
     TooSmall {
         /// What the tree needs.
         needed_mib: u64,
@@ -108,7 +110,10 @@ impl Ext4<'_> {
         if needed <= self.size_bytes {
             return Ok(());
         }
-        Err(FilesystemError::TooSmall { needed_mib: needed >> 20, size_mib: self.size_bytes >> 20 })
+        Err(FilesystemError::TooSmall {
+            needed_mib: needed >> 20,
+            size_mib: self.size_bytes >> 20,
+        })
     }
 
     fn make(&self, tree: &Tree) -> Result<(), FilesystemError> {
@@ -120,7 +125,16 @@ impl Ext4<'_> {
         );
         let mut command = Command::new(require("mke2fs")?);
         command
-            .args(["-q", "-F", "-t", "ext4", "-L", self.label, "-U", &self.uuid.to_string()])
+            .args([
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-L",
+                self.label,
+                "-U",
+                &self.uuid.to_string(),
+            ])
             .args(["-E", &extended, "-d"])
             .arg(tree.root())
             .arg(self.disk)
@@ -142,14 +156,24 @@ impl Ext4<'_> {
         let commands = self.commands(tree)?;
         fs::write(&script, commands).map_err(|error| FilesystemError::Run("debugfs", error))?;
         let mut command = Command::new(require("debugfs")?);
-        command.args(["-w", "-f"]).arg(&script).arg(self.at_offset());
-        command.env("E2FSPROGS_FAKE_TIME", self.epoch.to_string()).env("DEBUGFS_PAGER", "cat");
+        command
+            .args(["-w", "-f"])
+            .arg(&script)
+            .arg(self.at_offset());
+        command
+            .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
+            .env("DEBUGFS_PAGER", "cat");
         let errors = self.run("debugfs", &mut command)?;
         // debugfs goes on after an error and still succeeds; its first line names its version.
-        let mut said = errors.lines().filter(|line| !line.starts_with("debugfs 1."));
+        let mut said = errors
+            .lines()
+            .filter(|line| !line.starts_with("debugfs 1."));
         match said.next() {
             None => Ok(()),
-            Some(said) => Err(FilesystemError::Refused { tool: "debugfs", said: said.to_owned() }),
+            Some(said) => Err(FilesystemError::Refused {
+                tool: "debugfs",
+                said: said.to_owned(),
+            }),
         }
     }
 
@@ -169,7 +193,17 @@ impl Ext4<'_> {
                 continue;
             }
             for (field, value) in fields(node) {
-                command(&mut all, &[b"sif ", &word, b" ", field.as_bytes(), b" ", value.as_bytes()]);
+                command(
+                    &mut all,
+                    &[
+                        b"sif ",
+                        &word,
+                        b" ",
+                        field.as_bytes(),
+                        b" ",
+                        value.as_bytes(),
+                    ],
+                );
             }
             for (index, (name, value)) in node.xattrs.iter().enumerate() {
                 let file = self.scratch.join(format!("xattr-{number}-{index}"));
@@ -185,7 +219,8 @@ impl Ext4<'_> {
 
     fn check(&self) -> Result<(), FilesystemError> {
         let mut command = Command::new(require("e2fsck")?);
-        self.run("e2fsck", command.arg("-fn").arg(self.at_offset())).map(drop)
+        self.run("e2fsck", command.arg("-fn").arg(self.at_offset()))
+            .map(drop)
     }
 
     /// Runs a program to its end; its messages, or an error with the last of them.
@@ -196,15 +231,24 @@ impl Ext4<'_> {
             return Ok(errors);
         }
         let said = String::from_utf8_lossy(&output.stdout) + errors.as_str();
-        let mut last: Vec<&str> = said.lines().filter(|line| !line.is_empty()).rev().take(3).collect();
+        let mut last: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.is_empty())
+            .rev()
+            .take(3)
+            .collect();
         last.reverse();
-        Err(FilesystemError::Refused { tool, said: last.join("; ") })
+        Err(FilesystemError::Refused {
+            tool,
+            said: last.join("; "),
+        })
     }
 }
 
 fn word(text: &[u8]) -> Result<Vec<u8>, FilesystemError> {
-    quote::debugfs(text)
-        .ok_or_else(|| FilesystemError::Name { path: String::from_utf8_lossy(text).into_owned() })
+    quote::debugfs(text).ok_or_else(|| FilesystemError::Name {
+        path: String::from_utf8_lossy(text).into_owned(),
+    })
 }
 
 fn command(all: &mut Vec<u8>, parts: &[&[u8]]) {

@@ -30,8 +30,14 @@ const INITRD_MODULES: &str = "virtio_pci\nvirtio_mmio\nvirtio_blk\nvirtio_scsi\n
 /// Files that must be there before the kernel is installed, because its initrd is made of them.
 pub fn early() -> Vec<File> {
     vec![
-        root_file("/etc/initramfs-tools/conf.d/stampo", "MODULES=list\n".to_owned()),
-        root_file("/usr/share/initramfs-tools/modules.d/stampo", INITRD_MODULES.to_owned()),
+        root_file(
+            "/etc/initramfs-tools/conf.d/stampo",
+            "MODULES=list\n".to_owned(),
+        ),
+        root_file(
+            "/usr/share/initramfs-tools/modules.d/stampo",
+            INITRD_MODULES.to_owned(),
+        ),
     ]
 }
 
@@ -46,10 +52,16 @@ pub fn late(recipe: &Recipe, guest_sources: &[String]) -> Vec<File> {
         root_file("/boot/grub/grub.cfg", grub_config(recipe)),
     ];
     if recipe.uses_networkd() {
-        files.push(root_file("/etc/systemd/network/99-dhcp.network", DHCP.to_owned()));
+        files.push(root_file(
+            "/etc/systemd/network/99-dhcp.network",
+            DHCP.to_owned(),
+        ));
     }
     if !recipe.sysctl.is_empty() {
-        let lines = recipe.sysctl.iter().map(|(key, value)| format!("{key} = {value}\n"));
+        let lines = recipe
+            .sysctl
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"));
         files.push(root_file("/etc/sysctl.d/90-template.conf", lines.collect()));
     }
     files

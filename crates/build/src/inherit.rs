@@ -41,13 +41,21 @@ pub fn inherit(
     }
     sum.labels.extend(child.labels.clone());
     sum.packages.extend(child.packages.iter().cloned());
-    sum.services.enable.extend(child.services.enable.iter().cloned());
-    sum.services.disable.extend(child.services.disable.iter().cloned());
-    sum.services.mask.extend(child.services.mask.iter().cloned());
+    sum.services
+        .enable
+        .extend(child.services.enable.iter().cloned());
+    sum.services
+        .disable
+        .extend(child.services.disable.iter().cloned());
+    sum.services
+        .mask
+        .extend(child.services.mask.iter().cloned());
     sum.sysctl.extend(child.sysctl.clone());
-    sum.files.retain(|file| !child.files.iter().any(|new| new.path == file.path));
+    sum.files
+        .retain(|file| !child.files.iter().any(|new| new.path == file.path));
     sum.files.extend(child.files.iter().cloned());
-    sum.users.retain(|user| !child.users.iter().any(|new| new.name == user.name));
+    sum.users
+        .retain(|user| !child.users.iter().any(|new| new.name == user.name));
     sum.users.extend(child.users.iter().cloned());
     if let Some(hardware) = &written.hardware {
         sum.hardware = hardware.clone();
@@ -78,7 +86,10 @@ fn only_adds(written: &RecipeFile) -> Result<(), InheritError> {
         ("kernel_command_line", written.kernel_command_line.is_some()),
         ("locale", written.locale.is_some()),
         ("time_zone", written.time_zone.is_some()),
-        ("disk.boot", disk.is_some_and(|disk| disk.boot != default.boot)),
+        (
+            "disk.boot",
+            disk.is_some_and(|disk| disk.boot != default.boot),
+        ),
         ("guest_agent", written.guest_agent == Some(false)),
         ("ssh_server", written.ssh_server == Some(false)),
         ("cloud_init", written.cloud_init == Some(false)),

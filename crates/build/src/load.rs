@@ -70,8 +70,10 @@ impl RecipeFile {
 impl Loaded {
     /// Reads the recipe at `path` and every file that it names.
     pub fn from_path(path: &Path) -> Result<Self, LoadError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
         Loaded::from_toml(&text, dir.unwrap_or(Path::new(".")))
     }
@@ -88,8 +90,15 @@ impl Loaded {
 /// The line of an error and its text, with a hint where an unknown key is near a known one.
 fn syntax(text: &str, error: &toml::de::Error) -> LoadError {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-    LoadError::Syntax { line, message: with_hint(error.message()) }
+    let line = text.as_bytes()[..start]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1;
+    LoadError::Syntax {
+        line,
+        message: with_hint(error.message()),
+    }
 }
 
 /// serde lists every known key after an unknown one; people want the one that they meant.
@@ -100,23 +109,43 @@ fn with_hint(message: &str) -> String {
         return message.lines().next().unwrap_or_default().to_owned();
     };
     let known: Vec<&str> = quoted.collect();
-    let kind = if message.starts_with("unknown field") { "key" } else { "value" };
+    let kind = if message.starts_with("unknown field") {
+        "key"
+    } else {
+        "value"
+    };
     let near = known
         .iter()
-        .map(|key| (strsim::jaro_winkler(wrong, key), key))
+        .map(|key| (nearness(wrong, key), key))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((score, key)) if score > 0.75 => {
             format!("there is no {kind} {wrong:?}: did you mean {key:?}?")
         }
-        _ => format!("there is no {kind} {wrong:?}: the {kind}s here are {}", known.join(", ")),
+        _ => format!(
+            "there is no {kind} {wrong:?}: the {kind}s here are {}",
+            known.join(", ")
+        ),
     }
+}
+
+/// From 0 to 1: how likely one key was meant by the other. A key whose words are all in the other
+/// (`ssh_keys` for `ssh_authorized_keys`) is near, however long the rest is.
+fn nearness(wrong: &str, key: &str) -> f64 {
+    let subset = wrong
+        .split(['_', '-'])
+        .all(|word| !word.is_empty() && key.split('_').any(|k| k == word));
+    strsim::jaro_winkler(wrong, key).max(if subset { 0.9 } else { 0.0 })
 }
 
 /// Fills in the defaults and reads what the file names.
 fn complete(file: &RecipeFile, dir: &Path) -> Result<Recipe, LoadError> {
     let default = Recipe::default();
-    let lock = file.lock.as_ref().map(|path| read_lock(dir, path)).transpose()?;
+    let lock = file
+        .lock
+        .as_ref()
+        .map(|path| read_lock(dir, path))
+        .transpose()?;
     let text = |value: &SysctlValue| match value {
         SysctlValue::Number(number) => number.to_string(),
         SysctlValue::Text(text) => text.clone(),
@@ -136,7 +165,10 @@ fn complete(file: &RecipeFile, dir: &Path) -> Result<Recipe, LoadError> {
         recommends: file.recommends.unwrap_or(default.recommends),
         slim: file.slim.unwrap_or(default.slim),
         kernel: file.kernel.clone().unwrap_or(default.kernel),
-        kernel_command_line: file.kernel_command_line.clone().unwrap_or(default.kernel_command_line),
+        kernel_command_line: file
+            .kernel_command_line
+            .clone()
+            .unwrap_or(default.kernel_command_line),
         cloud_init: file.cloud_init.unwrap_or(default.cloud_init),
         guest_agent: file.guest_agent.unwrap_or(default.guest_agent),
         ssh_server: file.ssh_server.unwrap_or(default.ssh_server),
@@ -145,7 +177,11 @@ fn complete(file: &RecipeFile, dir: &Path) -> Result<Recipe, LoadError> {
         disk: file.disk.clone().unwrap_or(default.disk),
         hardware: file.hardware.clone().unwrap_or(default.hardware),
         services: file.services.clone(),
-        sysctl: file.sysctl.iter().map(|(key, value)| (key.clone(), text(value))).collect(),
+        sysctl: file
+            .sysctl
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect(),
         files: read_files(&file.files, dir)?,
         users: file.users.clone(),
     })
@@ -163,7 +199,11 @@ fn read_files(sources: &[FileSource], dir: &Path) -> Result<Vec<File>, LoadError
     let mut files = Vec::new();
     let mut left = FILES_LIMIT_BYTES;
     for source in sources {
-        let wrong = |key, why| RecipeError::Value { key, value: source.path.clone(), why };
+        let wrong = |key, why| RecipeError::Value {
+            key,
+            value: source.path.clone(),
+            why,
+        };
         match (&source.source, &source.content) {
             (Some(path), None) => {
                 let place = inside(dir, path)?;
@@ -184,12 +224,21 @@ fn read_files(sources: &[FileSource], dir: &Path) -> Result<Vec<File>, LoadError
 
 /// The real path of `path` below `dir`; an error when it is anywhere else.
 fn inside(dir: &Path, path: &Path) -> Result<PathBuf, LoadError> {
-    let refuse = |why| LoadError::Source { path: path.to_owned(), why };
-    if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+    let refuse = |why| LoadError::Source {
+        path: path.to_owned(),
+        why,
+    };
+    if path
+        .components()
+        .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
+    {
         return Err(refuse("write a path relative to the recipe, without '..'"));
     }
     let real = |path: &Path| {
-        path.canonicalize().map_err(|source| LoadError::Read { path: path.to_owned(), source })
+        path.canonicalize().map_err(|source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        })
     };
     let (root, place) = (real(dir)?, real(&dir.join(path))?);
     if place.starts_with(&root) {
@@ -207,28 +256,50 @@ fn collect(
     left: &mut u64,
     files: &mut Vec<File>,
 ) -> Result<(), LoadError> {
-    let read_error = |error| LoadError::Read { path: place.to_owned(), source: error };
+    let read_error = |error| LoadError::Read {
+        path: place.to_owned(),
+        source: error,
+    };
     let kind = std::fs::symlink_metadata(place).map_err(read_error)?;
     if kind.is_dir() {
         let entries = std::fs::read_dir(place).map_err(read_error)?;
-        let mut names: Vec<PathBuf> =
-            entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(read_error)?;
+        let mut names: Vec<PathBuf> = entries
+            .map(|e| e.map(|e| e.path()))
+            .collect::<Result<_, _>>()
+            .map_err(read_error)?;
         names.sort();
         for child in names {
-            let name = child.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-                LoadError::Source { path: child.clone(), why: "its name is not UTF-8" }
-            })?;
+            let name = child
+                .file_name()
+                .and_then(|name| name.to_str())
+                .ok_or_else(|| LoadError::Source {
+                    path: child.clone(),
+                    why: "its name is not UTF-8",
+                })?;
             let target = format!("{}/{name}", target.trim_end_matches('/'));
             collect(&child, &target, source, left, files)?;
         }
         return Ok(());
     }
     if !kind.is_file() {
-        let why = "it is neither a file nor a directory (links inside a directory are not followed)";
-        return Err(LoadError::Source { path: place.to_owned(), why });
+        let why =
+            "it is neither a file nor a directory (links inside a directory are not followed)";
+        return Err(LoadError::Source {
+            path: place.to_owned(),
+            why,
+        });
     }
-    let mode = if kind.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-    files.push(file(source, target.to_owned(), read_limited(place, left)?, mode)?);
+    let mode = if kind.permissions().mode() & 0o111 == 0 {
+        0o644
+    } else {
+        0o755
+    };
+    files.push(file(
+        source,
+        target.to_owned(),
+        read_limited(place, left)?,
+        mode,
+    )?);
     Ok(())
 }
 
@@ -236,14 +307,21 @@ fn collect(
 fn read_limited(path: &Path, left: &mut u64) -> Result<Vec<u8>, LoadError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        std::fs::File::open(path)?.take(*left + 1).read_to_end(&mut content)?;
+        std::fs::File::open(path)?
+            .take(*left + 1)
+            .read_to_end(&mut content)?;
         Ok(content)
     };
-    let content = read().map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    *left = left.checked_sub(content.len() as u64).ok_or_else(|| LoadError::Source {
+    let content = read().map_err(|source| LoadError::Read {
         path: path.to_owned(),
-        why: "the files of a recipe may hold 256 MiB together; make a package of more",
+        source,
     })?;
+    *left = left
+        .checked_sub(content.len() as u64)
+        .ok_or_else(|| LoadError::Source {
+            path: path.to_owned(),
+            why: "the files of a recipe may hold 256 MiB together; make a package of more",
+        })?;
     Ok(content)
 }
 

@@ -56,7 +56,9 @@ impl TryFrom<String> for LockedPackage {
     fn try_from(text: String) -> Result<Self, LockError> {
         let valid = |part: &str, extra: &[u8]| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
         };
         let parts = text.split_once('=').and_then(|(who, version)| {
             let (name, architecture) = who.split_once(':')?;
@@ -73,7 +75,10 @@ impl TryFrom<String> for LockedPackage {
 
 impl From<LockedPackage> for String {
     fn from(package: LockedPackage) -> String {
-        format!("{}:{}={}", package.name, package.architecture, package.version)
+        format!(
+            "{}:{}={}",
+            package.name, package.architecture, package.version
+        )
     }
 }
 
@@ -85,7 +90,9 @@ impl PackageLock {
 
     /// The lock as text, one package a line.
     pub fn to_toml(&self) -> String {
-        let mut text = String::from("# Versions that a build installed. Name this file as `lock` in a recipe.\n");
+        let mut text = String::from(
+            "# Versions that a build installed. Name this file as `lock` in a recipe.\n",
+        );
         let value = |v: &dyn std::fmt::Display| toml::Value::String(v.to_string()).to_string();
         let _ = writeln!(text, "release = {}", value(&self.release));
         let _ = writeln!(text, "source_date_epoch = {}", self.source_date_epoch);
@@ -97,7 +104,11 @@ impl PackageLock {
             text.push_str("]\n");
         };
         list(&mut text, "sources", self.sources.clone());
-        list(&mut text, "packages", self.packages.iter().cloned().map(String::from).collect());
+        list(
+            &mut text,
+            "packages",
+            self.packages.iter().cloned().map(String::from).collect(),
+        );
         text
     }
 
@@ -106,7 +117,10 @@ impl PackageLock {
         let mut text = String::new();
         for package in &self.packages {
             let LockedPackage { name, version, .. } = package;
-            let _ = writeln!(text, "Package: {name}\nPin: version {version}\nPin-Priority: 1001\n");
+            let _ = writeln!(
+                text,
+                "Package: {name}\nPin: version {version}\nPin-Priority: 1001\n"
+            );
         }
         text
     }
@@ -114,7 +128,9 @@ impl PackageLock {
     /// An error that names what differs, if `installed` is not exactly the lock's list.
     pub fn check(&self, installed: &[LockedPackage]) -> Result<(), LockError> {
         let by_name = |list: &[LockedPackage]| -> BTreeMap<String, String> {
-            list.iter().map(|p| (format!("{}:{}", p.name, p.architecture), p.version.clone())).collect()
+            list.iter()
+                .map(|p| (format!("{}:{}", p.name, p.architecture), p.version.clone()))
+                .collect()
         };
         let (locked, found) = (by_name(&self.packages), by_name(installed));
         let mut differences: Vec<String> = Vec::new();
@@ -133,7 +149,12 @@ impl PackageLock {
             return Ok(());
         }
         let rest = differences.len().saturating_sub(5);
-        let mut text = differences.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let mut text = differences
+            .iter()
+            .take(5)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
         if rest > 0 {
             let _ = write!(text, " and {rest} more");
         }
@@ -146,19 +167,30 @@ pub fn installed_packages(status: &str) -> Result<Vec<LockedPackage>, LockError>
     let mut packages = Vec::new();
     for paragraph in status.split("\n\n") {
         let field = |name: &str| {
-            paragraph.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
+            paragraph
+                .lines()
+                .find_map(|l| l.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
         };
         if !field("Status").is_some_and(|status| status.ends_with(" installed")) {
             continue;
         }
-        let (name, architecture, version) = (field("Package"), field("Architecture"), field("Version"));
+        let (name, architecture, version) =
+            (field("Package"), field("Architecture"), field("Version"));
         let (Some(name), Some(architecture), Some(version)) = (name, architecture, version) else {
             return Err(LockError::NoStatus);
         };
-        packages.push(LockedPackage { name, architecture, version });
+        packages.push(LockedPackage {
+            name,
+            architecture,
+            version,
+        });
     }
     packages.sort();
-    if packages.is_empty() { Err(LockError::NoStatus) } else { Ok(packages) }
+    if packages.is_empty() {
+        Err(LockError::NoStatus)
+    } else {
+        Ok(packages)
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +203,12 @@ mod tests {
         Architecture: amd64\nVersion: 1.0-2\n";
 
     fn lock(packages: Vec<LockedPackage>) -> PackageLock {
-        PackageLock { release: "bookworm".into(), source_date_epoch: 7, sources: vec!["deb x y z".into()], packages }
+        PackageLock {
+            release: "bookworm".into(),
+            source_date_epoch: 7,
+            sources: vec!["deb x y z".into()],
+            packages,
+        }
     }
 
     #[test]
@@ -180,8 +217,14 @@ mod tests {
         let names: Vec<String> = packages.iter().cloned().map(String::from).collect();
         assert_eq!(names, ["a:amd64=1.0-2", "b:all=1:2~3"]);
         let lock = lock(packages);
-        assert_eq!(PackageLock::from_toml(&lock.to_toml()).expect("round trip"), lock);
-        assert!(lock.apt_preferences().contains("Package: b\nPin: version 1:2~3\nPin-Priority: 1001\n"));
+        assert_eq!(
+            PackageLock::from_toml(&lock.to_toml()).expect("round trip"),
+            lock
+        );
+        assert!(
+            lock.apt_preferences()
+                .contains("Package: b\nPin: version 1:2~3\nPin-Priority: 1001\n")
+        );
     }
 
     #[test]
@@ -193,15 +236,26 @@ mod tests {
         other[0].version = "1.0-3".into();
         other[1].name = "c".into();
         let text = lock.check(&other).expect_err("differs").to_string();
-        for part in ["a:amd64 is 1.0-3 instead of 1.0-2", "b:all is missing", "c:all is not in it"] {
+        for part in [
+            "a:amd64 is 1.0-3 instead of 1.0-2",
+            "b:all is missing",
+            "c:all is not in it",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }
 
     #[test]
     fn a_lock_that_could_write_other_pins_is_refused() {
-        for bad in ["a:amd64=1\\nPackage: *", "a=1", "a:amd64", ":amd64=1", "a b:amd64=1"] {
-            let text = format!("release='x'\nsource_date_epoch=1\nsources=[]\npackages=[\"{bad}\"]");
+        for bad in [
+            "a:amd64=1\\nPackage: *",
+            "a=1",
+            "a:amd64",
+            ":amd64=1",
+            "a b:amd64=1",
+        ] {
+            let text =
+                format!("release='x'\nsource_date_epoch=1\nsources=[]\npackages=[\"{bad}\"]");
             assert!(PackageLock::from_toml(&text).is_err(), "{bad:?}");
         }
         assert!(installed_packages("").is_err());

@@ -33,11 +33,21 @@ pub fn pipe<T>(
     on_line: &(dyn Fn(&str) + Sync),
     consume: impl FnOnce(&mut ChildStdout) -> (bool, T),
 ) -> io::Result<Ended<T>> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     let mut child = command.spawn()?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let mut stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe for output"))?;
-    let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for messages"))?;
+    let mut stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("no pipe for output"))?;
+    let stderr = child
+        .stderr
+        .take()
+        .ok_or_else(|| io::Error::other("no pipe for messages"))?;
     let (finished, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|threads| {
         threads.spawn(|| {
@@ -58,7 +68,12 @@ pub fn pipe<T>(
 }
 
 /// Ends the group when the build is cancelled or `stop` is set: first kindly, then not.
-fn watch(group: Option<Pid>, progress: &dyn BuildProgress, finished: &AtomicBool, stop: &AtomicBool) {
+fn watch(
+    group: Option<Pid>,
+    progress: &dyn BuildProgress,
+    finished: &AtomicBool,
+    stop: &AtomicBool,
+) {
     let mut asked: Option<Instant> = None;
     while !finished.load(Ordering::Acquire) {
         let wanted = stop.load(Ordering::Acquire) || progress.is_cancelled();
@@ -83,5 +98,9 @@ fn signal(group: Option<Pid>, signal: Signal) {
 
 /// Runs a short program to its end and gives its output, messages in English and dates in UTC.
 pub fn output(command: &mut Command) -> io::Result<Output> {
-    command.env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null()).output()
+    command
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .stdin(Stdio::null())
+        .output()
 }

@@ -32,14 +32,19 @@ mod tests {
     fn a_shell_gives_the_text_back() {
         for text in ["", "a b", "it's", "$(rm -rf /)", "`x`\n\"", "\\", "-n"] {
             let script = format!("printf %s {}", super::shell(text));
-            let run = std::process::Command::new("sh").args(["-c", &script]).output();
+            let run = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .output();
             assert_eq!(run.expect("sh").stdout, text.as_bytes(), "{text:?}");
         }
     }
 
     #[test]
     fn debugfs_words() {
-        assert_eq!(super::debugfs(b"/a \"b").as_deref(), Some(&b"\"/a \"\"b\""[..]));
+        assert_eq!(
+            super::debugfs(b"/a \"b").as_deref(),
+            Some(&b"\"/a \"\"b\""[..])
+        );
         assert_eq!(super::debugfs(b"/a\nb"), None);
     }
 }

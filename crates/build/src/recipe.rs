@@ -115,8 +115,8 @@ pub enum Filesystem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum PartitionTable {
-    /// GUID partition table: 1 root (last on the disk, so that it can grow), 14 BIOS boot, 15 EFI
-    /// system: the numbers of Debian's cloud images.
+    /// GUID partition table: 1 root (last on the disk, so that it can grow), 2 BIOS boot, 3 EFI
+    /// system.
     #[default]
     Gpt,
 }

@@ -32,7 +32,9 @@ pub struct AptSource {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The keys that the archive is verified with.
-    #[error("verify Debian's packages: {path:?} is missing; install it with 'sudo apt-get install debian-archive-keyring'")]
+    #[error(
+        "verify Debian's packages: {path:?} is missing; install it with 'sudo apt-get install debian-archive-keyring'"
+    )]
     NoKeyring {
         /// The keyring's path.
         path: PathBuf,
@@ -53,7 +55,9 @@ pub fn snapshot_epoch(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
     let digits = |range: std::ops::Range<usize>| -> Option<u64> {
         let part = text.get(range)?;
-        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+        part.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| part.parse().ok())?
     };
     if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
         return None;
@@ -67,7 +71,11 @@ pub fn snapshot_epoch(text: &str) -> Option<u64> {
         return None;
     }
     // Days since 1970-03-01, counted in years that begin in March, so that the leap day is last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719_468;
     Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
@@ -76,17 +84,24 @@ pub fn snapshot_epoch(text: &str) -> Option<u64> {
 pub fn plan(recipe: &Recipe, host: &[AptSource]) -> Result<Sources, SourceError> {
     if !recipe.sources.is_empty() {
         let lines = recipe.sources.clone();
-        return Ok(Sources { guest_lines: lines.clone(), lines });
+        return Ok(Sources {
+            guest_lines: lines.clone(),
+            lines,
+        });
     }
     let main = host.iter().find(|source| is_archive(source));
-    let keyring = main.and_then(|source| source.signed_by.clone()).filter(|path| path.is_file());
+    let keyring = main
+        .and_then(|source| source.signed_by.clone())
+        .filter(|path| path.is_file());
     let keyring = keyring.unwrap_or_else(|| PathBuf::from(KEYRING));
     if !keyring.is_file() {
         return Err(SourceError::NoKeyring { path: keyring });
     }
     let security = host.iter().find(|source| is_security(source));
     let uri = |source: Option<&AptSource>, default: &str| {
-        source.map_or(default, |source| source.uri.trim_end_matches('/')).to_owned()
+        source
+            .map_or(default, |source| source.uri.trim_end_matches('/'))
+            .to_owned()
     };
     let own = (uri(main, ARCHIVE), uri(security, SECURITY));
     let key = keyring.to_string_lossy();
@@ -95,7 +110,10 @@ pub fn plan(recipe: &Recipe, host: &[AptSource]) -> Result<Sources, SourceError>
         let options = format!("signed-by={key} check-valid-until=no");
         let lines = archive_lines(recipe, &options, &at("debian"), &at("debian-security"));
         let guest = archive_lines(recipe, &format!("signed-by={KEYRING}"), ARCHIVE, SECURITY);
-        return Ok(Sources { lines, guest_lines: guest });
+        return Ok(Sources {
+            lines,
+            guest_lines: guest,
+        });
     }
     let (archive, security) = match &recipe.mirror {
         Some(mirror) => (mirror.trim_end_matches('/').to_owned(), own.1),
@@ -103,15 +121,22 @@ pub fn plan(recipe: &Recipe, host: &[AptSource]) -> Result<Sources, SourceError>
     };
     let lines = archive_lines(recipe, &format!("signed-by={key}"), &archive, &security);
     let guest = archive_lines(recipe, &format!("signed-by={KEYRING}"), &archive, &security);
-    Ok(Sources { lines, guest_lines: guest })
+    Ok(Sources {
+        lines,
+        guest_lines: guest,
+    })
 }
 
 fn archive_lines(recipe: &Recipe, options: &str, archive: &str, security: &str) -> Vec<String> {
     let (release, components) = (&recipe.release, recipe.components.join(" "));
     let mut lines = vec![format!("deb [{options}] {archive} {release} {components}")];
     if !ROLLING.contains(&release.as_str()) {
-        lines.push(format!("deb [{options}] {archive} {release}-updates {components}"));
-        lines.push(format!("deb [{options}] {security} {release}-security {components}"));
+        lines.push(format!(
+            "deb [{options}] {archive} {release}-updates {components}"
+        ));
+        lines.push(format!(
+            "deb [{options}] {security} {release}-security {components}"
+        ));
     }
     lines
 }
@@ -119,7 +144,11 @@ fn archive_lines(recipe: &Recipe, options: &str, archive: &str, security: &str) 
 /// Whether this is Debian's main archive, whatever mirror it is on.
 fn is_archive(source: &AptSource) -> bool {
     let path = source.uri.trim_end_matches('/');
-    path.ends_with("/debian") && source.suites.iter().any(|suite| !suite.contains(['-', '/']))
+    path.ends_with("/debian")
+        && source
+            .suites
+            .iter()
+            .any(|suite| !suite.contains(['-', '/']))
 }
 
 fn is_security(source: &AptSource) -> bool {
@@ -133,13 +162,19 @@ fn is_security(source: &AptSource) -> bool {
 pub fn host_sources(etc_apt: &Path) -> Vec<AptSource> {
     let mut files = vec![etc_apt.join("sources.list")];
     let parts = std::fs::read_dir(etc_apt.join("sources.list.d"));
-    let mut parts: Vec<PathBuf> =
-        parts.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut parts: Vec<PathBuf> = parts
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     parts.sort();
     files.extend(parts);
     let mut sources = Vec::new();
     for file in files {
-        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("list") => sources.extend(text.lines().filter_map(one_line)),
             Some("sources") => sources.extend(deb822(&text)),
@@ -159,7 +194,9 @@ fn one_line(line: &str) -> Option<AptSource> {
     };
     let mut words = rest.split_whitespace();
     let (uri, suite) = (words.next()?, words.next()?);
-    let signed_by = options.split_whitespace().find_map(|o| o.strip_prefix("signed-by="));
+    let signed_by = options
+        .split_whitespace()
+        .find_map(|o| o.strip_prefix("signed-by="));
     Some(AptSource {
         uri: uri.to_owned(),
         suites: vec![suite.to_owned()],
@@ -169,24 +206,35 @@ fn one_line(line: &str) -> Option<AptSource> {
 
 /// Paragraphs of `Key: value`, continued by lines that start with a space; `#` starts a comment.
 fn deb822(text: &str) -> Vec<AptSource> {
-    let text: String =
-        text.lines().filter(|line| !line.starts_with('#')).fold(String::new(), |all, line| all + line + "\n");
+    let text: String = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .fold(String::new(), |all, line| all + line + "\n");
     let mut sources = Vec::new();
     for paragraph in text.split("\n\n") {
         let field = |name: &str| {
             paragraph.lines().find_map(|line| {
                 let (key, value) = line.split_once(':')?;
-                key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+                key.eq_ignore_ascii_case(name)
+                    .then(|| value.trim().to_owned())
             })
         };
-        let words = |name| field(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let words = |name| {
+            field(name)
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect()
+        };
         let types: Vec<String> = words("Types");
         let enabled = field("Enabled").is_none_or(|value| !value.eq_ignore_ascii_case("no"));
         if !enabled || !types.iter().any(|kind| kind == "deb") {
             continue;
         }
         let uris: Vec<String> = words("URIs");
-        let signed_by = field("Signed-By").filter(|path| path.starts_with('/')).map(PathBuf::from);
+        let signed_by = field("Signed-By")
+            .filter(|path| path.starts_with('/'))
+            .map(PathBuf::from);
         let suites: Vec<String> = words("Suites");
         sources.extend(uris.into_iter().map(|uri| AptSource {
             uri,
@@ -205,7 +253,14 @@ mod tests {
     fn moments_of_snapshots() {
         assert_eq!(snapshot_epoch("20260101T000000Z"), Some(1_767_225_600));
         assert_eq!(snapshot_epoch("20240229T235959Z"), Some(1_709_251_199));
-        for bad in ["", "2026", "20261301T000000Z", "20260101T250000Z", "20260101 000000Z", "+0260101T000000Z"] {
+        for bad in [
+            "",
+            "2026",
+            "20261301T000000Z",
+            "20260101T250000Z",
+            "20260101 000000Z",
+            "+0260101T000000Z",
+        ] {
             assert_eq!(snapshot_epoch(bad), None, "{bad:?}");
         }
     }
@@ -214,8 +269,12 @@ mod tests {
     fn the_hosts_own_mirror_is_found_in_both_formats() {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("sources.list.d")).expect("a directory");
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
-        write("sources.list", "# deb http://no/debian x main\ndeb [arch=amd64] https://third.example/apt any main\n");
+        let write =
+            |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
+        write(
+            "sources.list",
+            "# deb http://no/debian x main\ndeb [arch=amd64] https://third.example/apt any main\n",
+        );
         write(
             "sources.list.d/debian.sources",
             "# c\nTypes: deb\nURIs: http://mirror.example/debian/\nSuites: trixie trixie-updates\n\
@@ -232,17 +291,34 @@ mod tests {
             plan.lines,
             [
                 format!("deb [signed-by={KEYRING}] http://mirror.example/debian bookworm main"),
-                format!("deb [signed-by={KEYRING}] http://mirror.example/debian bookworm-updates main"),
-                format!("deb [signed-by={KEYRING}] http://sec.example/debian-security bookworm-security main"),
+                format!(
+                    "deb [signed-by={KEYRING}] http://mirror.example/debian bookworm-updates main"
+                ),
+                format!(
+                    "deb [signed-by={KEYRING}] http://sec.example/debian-security bookworm-security main"
+                ),
             ]
         );
     }
 
     #[test]
     fn a_snapshot_is_for_the_build_only() {
-        let recipe = Recipe { snapshot: Some("20260101T000000Z".into()), ..Recipe::default() };
+        let recipe = Recipe {
+            snapshot: Some("20260101T000000Z".into()),
+            ..Recipe::default()
+        };
         let plan = plan(&recipe, &[]).expect("a plan");
-        assert!(plan.lines.iter().all(|line| line.contains("snapshot.example")), "{plan:?}");
-        assert!(plan.guest_lines.iter().all(|line| !line.contains("snapshot")), "{plan:?}");
+        assert!(
+            plan.lines
+                .iter()
+                .all(|line| line.contains("snapshot.example")),
+            "{plan:?}"
+        );
+        assert!(
+            plan.guest_lines
+                .iter()
+                .all(|line| !line.contains("snapshot")),
+            "{plan:?}"
+        );
     }
 }

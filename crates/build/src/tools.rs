@@ -16,7 +16,11 @@ pub struct Tool {
 }
 
 const fn tool(name: &'static str, package: &'static str) -> Tool {
-    Tool { name, package, unprivileged_only: false }
+    Tool {
+        name,
+        package,
+        unprivileged_only: false,
+    }
 }
 
 /// Every program that a build may run.
@@ -26,7 +30,11 @@ pub const TOOLS: [Tool; 6] = [
     tool("mke2fs", "e2fsprogs"),
     tool("debugfs", "e2fsprogs"),
     tool("e2fsck", "e2fsprogs"),
-    Tool { name: "newuidmap", package: "uidmap", unprivileged_only: true },
+    Tool {
+        name: "newuidmap",
+        package: "uidmap",
+        unprivileged_only: true,
+    },
 ];
 
 /// A program that is not installed.
@@ -42,7 +50,10 @@ pub struct MissingTool {
 /// Where a program of [`TOOLS`] is: in `PATH`, or in the directories for administrators, which
 /// Debian leaves out of an ordinary user's `PATH`.
 pub fn require(name: &'static str) -> Result<PathBuf, MissingTool> {
-    let package = TOOLS.iter().find(|tool| tool.name == name).map_or(name, |tool| tool.package);
+    let package = TOOLS
+        .iter()
+        .find(|tool| tool.name == name)
+        .map_or(name, |tool| tool.package);
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))

@@ -102,7 +102,10 @@ impl Tree {
         epoch: u64,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Self, TreeError> {
-        fs::create_dir(root).map_err(|source| TreeError::Write { path: "/".into(), source })?;
+        fs::create_dir(root).map_err(|source| TreeError::Write {
+            path: "/".into(),
+            source,
+        })?;
         let mut tree = Tree {
             root: root.to_owned(),
             nodes: BTreeMap::new(),
@@ -127,14 +130,20 @@ impl Tree {
 
     /// All entries by absolute path, sorted by bytes.
     pub fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.nodes.iter().map(|(path, node)| (path.as_slice(), node))
+        self.nodes
+            .iter()
+            .map(|(path, node)| (path.as_slice(), node))
     }
 
     /// The content of the regular file at `path`.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, TreeError> {
         match self.nodes.get(path.as_bytes()).map(|node| &node.kind) {
-            Some(NodeKind::File(_)) => fs::read(self.place(path.as_bytes()))
-                .map_err(|source| TreeError::Write { path: path.into(), source }),
+            Some(NodeKind::File(_)) => {
+                fs::read(self.place(path.as_bytes())).map_err(|source| TreeError::Write {
+                    path: path.into(),
+                    source,
+                })
+            }
             _ => Err(TreeError::Missing(path.to_owned())),
         }
     }
@@ -155,7 +164,8 @@ impl Tree {
     }
 
     fn place(&self, path: &[u8]) -> PathBuf {
-        self.root.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
+        self.root
+            .join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
     }
 
     fn take(&mut self, entry: &mut tar::Entry<'_, impl Read>, epoch: u64) -> Result<(), TreeError> {
@@ -172,7 +182,10 @@ impl Tree {
         }
         self.ensure_parents(&path, epoch)?;
         let place = self.place(&path);
-        let write = |source| TreeError::Write { path: OsStr::from_bytes(&path).into(), source };
+        let write = |source| TreeError::Write {
+            path: OsStr::from_bytes(&path).into(),
+            source,
+        };
         match &node.kind {
             NodeKind::Directory => match fs::create_dir(&place) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && place.is_dir() => {}
@@ -181,7 +194,10 @@ impl Tree {
             NodeKind::File(size) => {
                 let mut file = File::create_new(&place).map_err(write)?;
                 if *size > 0 {
-                    let mut hashed = Hashed { inner: entry, hasher: &mut self.hasher };
+                    let mut hashed = Hashed {
+                        inner: entry,
+                        hasher: &mut self.hasher,
+                    };
                     let copied = io::copy(&mut hashed, &mut file).map_err(write)?;
                     if copied != *size {
                         return Err(TreeError::Read(io::ErrorKind::UnexpectedEof.into()));
@@ -190,21 +206,30 @@ impl Tree {
             }
             _ => {}
         }
-        self.hasher.update(&path).update(format!("{node:?}").as_bytes());
+        self.hasher
+            .update(&path)
+            .update(format!("{node:?}").as_bytes());
         self.nodes.insert(path, node);
         Ok(())
     }
 
     /// Directories above `path` that the tar has not named: root's, 0755.
     fn ensure_parents(&mut self, path: &[u8], epoch: u64) -> Result<(), TreeError> {
-        let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+        let ends = path
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, byte)| **byte == b'/');
         for end in ends.map(|(end, _)| end).collect::<Vec<_>>() {
             let parent = path[..end].to_vec();
             match self.nodes.get(&parent).map(|node| &node.kind) {
                 Some(NodeKind::Directory) => {}
                 Some(_) => return Err(unusual(path, "a part of its path is not a directory")),
                 None => {
-                    let write = |source| TreeError::Write { path: OsStr::from_bytes(&parent).into(), source };
+                    let write = |source| TreeError::Write {
+                        path: OsStr::from_bytes(&parent).into(),
+                        source,
+                    };
                     fs::create_dir(self.place(&parent)).map_err(write)?;
                     self.nodes.insert(parent, default_directory(epoch));
                 }
@@ -217,17 +242,33 @@ impl Tree {
     fn make_links(&self) -> Result<(), TreeError> {
         for (path, node) in &self.nodes {
             if let NodeKind::Symlink(target) = &node.kind {
-                std::os::unix::fs::symlink(OsStr::from_bytes(target), self.place(path))
-                    .map_err(|source| TreeError::Write { path: OsStr::from_bytes(path).into(), source })?;
+                std::os::unix::fs::symlink(OsStr::from_bytes(target), self.place(path)).map_err(
+                    |source| TreeError::Write {
+                        path: OsStr::from_bytes(path).into(),
+                        source,
+                    },
+                )?;
             }
         }
         for (path, node) in &self.nodes {
-            let NodeKind::HardLink(target) = &node.kind else { continue };
-            if !matches!(self.nodes.get(target).map(|node| &node.kind), Some(NodeKind::File(_))) {
-                return Err(unusual(path, "it is a hard link to something that is not a file of the tree"));
+            let NodeKind::HardLink(target) = &node.kind else {
+                continue;
+            };
+            if !matches!(
+                self.nodes.get(target).map(|node| &node.kind),
+                Some(NodeKind::File(_))
+            ) {
+                return Err(unusual(
+                    path,
+                    "it is a hard link to something that is not a file of the tree",
+                ));
             }
-            fs::hard_link(self.place(target), self.place(path))
-                .map_err(|source| TreeError::Write { path: OsStr::from_bytes(path).into(), source })?;
+            fs::hard_link(self.place(target), self.place(path)).map_err(|source| {
+                TreeError::Write {
+                    path: OsStr::from_bytes(path).into(),
+                    source,
+                }
+            })?;
         }
         Ok(())
     }
@@ -248,11 +289,21 @@ impl<R: Read> Read for Hashed<'_, R> {
 }
 
 fn unusual(path: &[u8], why: &'static str) -> TreeError {
-    TreeError::Entry { path: OsStr::from_bytes(path).into(), why }
+    TreeError::Entry {
+        path: OsStr::from_bytes(path).into(),
+        why,
+    }
 }
 
 fn default_directory(epoch: u64) -> Node {
-    Node { kind: NodeKind::Directory, mode: 0o755, uid: 0, gid: 0, mtime: epoch, xattrs: Vec::new() }
+    Node {
+        kind: NodeKind::Directory,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: epoch,
+        xattrs: Vec::new(),
+    }
 }
 
 /// `./a/b/` → `/a/b`; anything that leaves the tree is an error.
@@ -262,7 +313,9 @@ fn absolute(name: &[u8]) -> Result<Vec<u8>, TreeError> {
         match part {
             b"" | b"." => {}
             b".." => return Err(unusual(name, "it leaves the tree")),
-            part if part.len() > 255 => return Err(unusual(name, "a name is longer than 255 bytes")),
+            part if part.len() > 255 => {
+                return Err(unusual(name, "a name is longer than 255 bytes"));
+            }
             part => {
                 path.push(b'/');
                 path.extend_from_slice(part);
@@ -282,11 +335,17 @@ fn node(
     let size = entry.size();
     let target = || {
         let target = entry.link_name_bytes().map(|name| name.into_owned());
-        target.filter(|target| !target.is_empty()).ok_or_else(|| unusual(path, "a link without a target"))
+        target
+            .filter(|target| !target.is_empty())
+            .ok_or_else(|| unusual(path, "a link without a target"))
     };
     let header = entry.header();
     let device = || -> Result<(u32, u32), TreeError> {
-        let part = |number: io::Result<Option<u32>>| number.map_err(TreeError::Read).map(Option::unwrap_or_default);
+        let part = |number: io::Result<Option<u32>>| {
+            number
+                .map_err(TreeError::Read)
+                .map(Option::unwrap_or_default)
+        };
         Ok((part(header.device_major())?, part(header.device_minor())?))
     };
     let kind = match header.entry_type() {
@@ -320,7 +379,10 @@ fn xattrs(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<(String, Vec<u8>)
     if let Some(records) = entry.pax_extensions().map_err(TreeError::Read)? {
         for record in records {
             let record = record.map_err(TreeError::Read)?;
-            let name = record.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr."));
+            let name = record
+                .key()
+                .ok()
+                .and_then(|key| key.strip_prefix("SCHILY.xattr."));
             if let Some(name) = name {
                 found.push((name.to_owned(), record.value_bytes().to_vec()));
             }
