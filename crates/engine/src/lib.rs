@@ -1,1 +1,45 @@
-//! One file per operation, a runner and recovery.
+//! The engine: one file per operation, the runner that carries it out, and recovery.
+//!
+//! There is no saga engine. An operation is a row and each guest is a row. The intent, with every
+//! id, name, MAC and path, is committed before any side effect. Each step is an `ensure_…` that can
+//! be repeated, followed by one row update. A failure only moves a row to *destroying*, which walks
+//! by the names in the row. Starting up *is* recovery: [`Engine::recover`] runs the same steps
+//! for whatever a dead process left.
+
+mod born;
+mod build;
+mod change;
+mod clone;
+mod engine;
+mod error;
+mod fault;
+mod flatten;
+mod gc;
+mod guest_io;
+mod import;
+mod passport;
+mod power;
+mod reconcile;
+mod remove;
+mod rescan;
+mod seal;
+mod sidecar;
+mod verify;
+mod version;
+mod work;
+
+pub use build::Build;
+pub use change::Resize;
+pub use engine::{Engine, Settings};
+pub use error::EngineError;
+pub use fault::Faults;
+pub use flatten::Flatten;
+pub use gc::{Subject, SubjectKind};
+pub use guest_io::FILE_LIMIT_BYTES;
+pub use import::{Import, ImportSource};
+pub use passport::{PassportOf, Source};
+pub use reconcile::Recovered;
+pub use rescan::Rescanned;
+pub use seal::Seal;
+pub use verify::Verify;
+pub use work::{Unwatched, Watch, Work};

@@ -18,4 +18,5 @@ pub mod pool;
 pub mod process_identity;
 pub mod progress;
 pub mod raw;
+pub mod resize;
 mod sparse;

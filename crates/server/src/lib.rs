@@ -1,1 +1,21 @@
-//! Implements the API over the engine.
+//! Implements the API over the engine, in the process that asks.
+//!
+//! Every call goes the same way: the engine is asked, its types become wire types, its errors
+//! become problems, and what was refused or failed is in the audit.
+
+mod answer;
+mod convert;
+mod local;
+mod open;
+mod problem;
+
+pub use local::Local;
+pub use open::{Opened, open};
+/// Must be the first thing that a program's `main` calls: it never returns in the sandboxed child
+/// that reads untrusted images.
+pub use stampo_image::intake::run_child_if_asked;
+
+/// Connects to a Unix socket whose path may be longer than a socket address can hold.
+pub fn connect_unix(path: &std::path::Path) -> std::io::Result<std::os::unix::net::UnixStream> {
+    stampo_driver::socket::connect(path, std::time::Duration::from_secs(5))
+}

@@ -177,6 +177,19 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Replaces what is needed to go on with an operation, or to undo it.
+    pub fn set_operation_request(
+        &self,
+        id: OperationId,
+        request: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE operations SET request = ?2 WHERE id = ?1",
+            params![id.to_string(), request.to_string()],
+        )?;
+        Ok(())
+    }
+
     /// Asks an operation to stop.
     pub fn cancel_operation(&self, id: OperationId) -> Result<(), StoreError> {
         self.sql.execute(

@@ -41,6 +41,7 @@ use edit::Editor;
 use stampo_core::ids::{GuestId, ImageId};
 use stampo_core::network::Mac;
 use stampo_core::personalisation::Personalisation;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// What is known of the clone besides the request.
@@ -79,6 +80,19 @@ pub struct Report {
     pub written: Vec<String>,
     /// Remarks for the user.
     pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Identity items that are the template's on purpose, with the reason, as the passport names
+    /// them: for [`crate::passport::ShellFacts::kept`].
+    pub fn kept_items(&self) -> BTreeMap<String, String> {
+        match &self.filesystem_uuid {
+            FilesystemUuid::Kept(why) => {
+                BTreeMap::from([("filesystem.uuid".to_owned(), why.clone())])
+            }
+            FilesystemUuid::Changed(_) => BTreeMap::new(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Report {

@@ -9,7 +9,7 @@
 //! | netplan | `/etc/netplan/90-stampo.yaml`, `match: macaddress` |
 //! | NetworkManager, enabled | `/etc/NetworkManager/system-connections/stampo-N.nmconnection`, `mac-address=` |
 //! | systemd-networkd, enabled | `/etc/systemd/network/05-stampo-N.network`, `MACAddress=` |
-//! | ifupdown | `/etc/network/interfaces.d/stampo`, `auto mac/…=stampoN` |
+//! | Debian's ifupdown | `/etc/network/interfaces.d/stampo`, `auto mac/…=stampoN` |
 //! | systemd-networkd, not enabled | as above, and it is enabled |
 
 mod ifupdown;
@@ -121,7 +121,8 @@ pub(super) fn detect(fs: &dyn GuestRead) -> Result<Option<NetworkSystem>, Person
     if enabled("systemd-networkd.service")? {
         return Ok(Some(NetworkSystem::Networkd));
     }
-    if any_exists(fs, &["/sbin/ifup", "/usr/sbin/ifup"])? && fs.exists("/etc/network")? {
+    // Other programs are called ifup too (busybox, ifupdown-ng) and do not know MAC patterns.
+    if any_exists(fs, &["/lib/ifupdown", "/usr/lib/ifupdown"])? && fs.exists("/etc/network")? {
         return Ok(Some(NetworkSystem::Ifupdown));
     }
     let networkd = [

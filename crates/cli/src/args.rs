@@ -1,0 +1,587 @@
+//! What can be typed. The doc comments are the help texts.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stampo_core::goal::Goal;
+use stampo_core::names::{GuestName, TemplateName, VersionRef};
+use stampo_core::network::AddressRange;
+use stampo_core::size::ByteSize;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Makes virtual machine templates and clones them.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 forbidden by a rule, 5 conflict,
+/// 6 partly done, 130 interrupted and undone.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stampo",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where everything is kept [default: ~/.local/share/stampo, for root /var/lib/stampo].
+    #[arg(long, global = true, env = "STAMPO_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// The form of the output.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORM"
+    )]
+    pub output: Format,
+    /// Print no progress and no notes, only data and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Table,
+    /// A table with every column.
+    Wide,
+    /// JSON, stable.
+    Json,
+    /// YAML, stable.
+    Yaml,
+    /// Names only, one a line.
+    Name,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make clones of a version: personalised, proven unique, started.
+    Clone(Box<CloneArgs>),
+    /// List guests.
+    Ps(PsArgs),
+    /// Show everything about a guest.
+    Show(GuestArg),
+    /// Start guests.
+    Start(StartArgs),
+    /// Stop guests: guest agent, then ACPI, then kill, each with its time limit.
+    Stop(StopArgs),
+    /// Stop guests and start them again.
+    Restart(StopArgs),
+    /// Remove guests.
+    Rm(RmArgs),
+    /// Bring back a guest that was removed with --keep.
+    Undelete(GuestArg),
+    /// Log in with ssh, the guest's host keys pinned.
+    Ssh(SshArgs),
+    /// Run a command through the guest agent.
+    Exec(ExecArgs),
+    /// Copy a file to or from a guest: GUEST:/path on one side.
+    Cp(CpArgs),
+    /// Open the serial console; Ctrl-] leaves it.
+    Console(GuestArg),
+    /// Print what a guest wrote to its serial console.
+    Logs(LogsArgs),
+    /// Give a guest another name.
+    Rename(RenameArgs),
+    /// Change a stopped guest's processors, memory or disk size.
+    Resize(ResizeArgs),
+    /// Show every identity item of guests, and what is shared with whom.
+    Passport(PassportArgs),
+    /// Make and manage templates and their versions.
+    #[command(subcommand)]
+    Template(TemplateCommand),
+    /// Remove what nothing needs any more, or list it.
+    Gc(GcArgs),
+    /// Look after the store.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// List or cancel operations.
+    #[command(subcommand)]
+    Operation(OperationCommand),
+    /// Print the newest audit records.
+    Audit(LimitArgs),
+    /// Check this machine: what works, what does not, how to mend it.
+    Doctor,
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the man pages into a directory.
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+/// Templates and versions.
+#[derive(Debug, Subcommand)]
+pub enum TemplateCommand {
+    /// Build a draft version from distribution packages.
+    Build(BuildArgs),
+    /// Import a disk image, a file or a URL, as a draft version.
+    Import(ImportArgs),
+    /// Remove identity and secrets from a draft version, and prove it.
+    Seal(SealArgs),
+    /// Read a version's bytes and its proof again.
+    Verify(VersionArg),
+    /// Accept a finding of a version's proof, with a reason that is recorded.
+    Accept(AcceptArgs),
+    /// Offer a sealed version for cloning.
+    Publish(VersionArg),
+    /// Withdraw a version; it can be restored until it is collected.
+    Retire(VersionArg),
+    /// Undo a retirement.
+    Restore(VersionArg),
+    /// Free the bytes of a retired or draft version.
+    Purge(VersionArg),
+    /// List versions.
+    Ls(PsArgs),
+    /// Show everything about a version.
+    Show(VersionArg),
+    /// Show what is inside a version's disk.
+    Inspect(VersionArg),
+}
+
+/// The store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Rebuild the catalog from what is on disk.
+    Rescan,
+}
+
+/// Operations.
+#[derive(Debug, Subcommand)]
+pub enum OperationCommand {
+    /// List the newest operations.
+    Ls(LimitArgs),
+    /// Ask an operation to stop and to undo what it made.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// A version.
+#[derive(Debug, Args)]
+pub struct VersionArg {
+    /// NAME, NAME@NUMBER or NAME:CHANNEL.
+    pub version: VersionRef,
+}
+
+/// A guest.
+#[derive(Debug, Args)]
+pub struct GuestArg {
+    /// The guest's name.
+    pub guest: GuestName,
+}
+
+/// How many.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// How many to print.
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
+    pub limit: u32,
+}
+
+/// `template build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The template's name.
+    pub name: TemplateName,
+    /// The recipe (TOML).
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub recipe: PathBuf,
+}
+
+/// `template import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The template's name.
+    pub name: TemplateName,
+    /// A file, or an http:// or https:// URL.
+    #[arg(value_name = "FILE|URL")]
+    pub source: String,
+    /// The image's format. It is never guessed.
+    #[arg(long, value_name = "qcow2|raw")]
+    pub format: String,
+    /// The SHA-256 that the source must have.
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Processors that clones get by default.
+    #[arg(long, value_name = "COUNT")]
+    pub cpus: Option<u32>,
+    /// Memory that clones get by default.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+    /// The firmware that starts clones.
+    #[arg(long, value_enum, default_value_t, value_name = "FIRMWARE")]
+    pub firmware: FirmwareArg,
+    /// How clones' disks are attached.
+    #[arg(long, value_enum, default_value_t, value_name = "BUS")]
+    pub disk_bus: DiskBusArg,
+    /// Give clones a TPM 2.0.
+    #[arg(long)]
+    pub tpm: bool,
+}
+
+/// The firmware that starts clones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum FirmwareArg {
+    /// SeaBIOS.
+    #[default]
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+/// How disks are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum DiskBusArg {
+    /// virtio-blk.
+    #[default]
+    Virtio,
+    /// virtio-scsi.
+    Scsi,
+    /// AHCI.
+    Sata,
+    /// NVMe.
+    Nvme,
+}
+
+/// `template seal`.
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    /// NAME or NAME@NUMBER, a draft.
+    pub version: VersionRef,
+    /// Only these items (see the guide's table); may be repeated.
+    #[arg(long, value_name = "ITEM")]
+    pub only: Vec<String>,
+    /// Not these items; may be repeated.
+    #[arg(long, value_name = "ITEM")]
+    pub except: Vec<String>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `template accept`.
+#[derive(Debug, Args)]
+pub struct AcceptArgs {
+    /// NAME or NAME@NUMBER.
+    pub version: VersionRef,
+    /// The finding's id, as `verify` prints it.
+    pub finding: String,
+    /// Only at this path in the guest.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// Why it is accepted.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// `clone`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct CloneArgs {
+    /// `clone flatten`.
+    #[command(subcommand)]
+    pub command: Option<CloneCommand>,
+    /// NAME, NAME@NUMBER or NAME:CHANNEL; a bare name is the newest published version.
+    #[arg(required = true)]
+    pub version: Option<VersionRef>,
+    /// The guest's name; with {n} for several, as in 'app-{n}'.
+    #[arg(required = true)]
+    pub name: Option<String>,
+    /// How many guests.
+    #[arg(short, long, value_name = "COUNT")]
+    pub count: Option<u32>,
+    /// Make copies that need nothing of the version afterwards.
+    #[arg(long, conflicts_with_all = ["linked", "goal"])]
+    pub full: bool,
+    /// Make overlays on the version's image.
+    #[arg(long, conflicts_with = "goal")]
+    pub linked: bool,
+    /// Let stampo choose the kind by what matters most, and say why.
+    #[arg(long, value_enum, value_name = "GOAL")]
+    pub goal: Option<GoalArg>,
+    /// Make the guests but do not start them.
+    #[arg(long)]
+    pub no_start: bool,
+    /// Return when the guests have been started, without waiting until ssh answers.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait until ssh answers, in seconds.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// Print the plan and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A file with reusable settings (TOML); options override it.
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// What the guests are made of.
+    #[command(flatten, next_help_heading = "Hardware")]
+    pub hardware: CloneHardware,
+    /// What is written into the guests.
+    #[command(flatten, next_help_heading = "Personalisation")]
+    pub personal: ClonePersonal,
+}
+
+/// `clone flatten`.
+#[derive(Debug, Subcommand)]
+pub enum CloneCommand {
+    /// Make linked clones independent of their version.
+    Flatten {
+        /// The guests' names.
+        #[arg(required = true)]
+        guests: Vec<GuestName>,
+    },
+}
+
+/// What the guests are made of.
+#[derive(Debug, Args)]
+pub struct CloneHardware {
+    /// Processors [default: the version's].
+    #[arg(long, value_name = "COUNT")]
+    pub cpus: Option<u32>,
+    /// Memory, as in 2G [default: the version's].
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+    /// The boot disk's size; the last partition and its filesystem grow.
+    #[arg(long, value_name = "SIZE")]
+    pub disk_size: Option<ByteSize>,
+    /// An empty disk to add; may be repeated.
+    #[arg(long = "add-disk", value_name = "SIZE")]
+    pub extra_disks: Vec<ByteSize>,
+}
+
+/// What is written into the guests.
+#[derive(Debug, Args)]
+pub struct ClonePersonal {
+    /// Domain that is appended to each guest's name to make its host name.
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// A public key file, or a public key; may be repeated [default: ~/.ssh/id_*.pub].
+    #[arg(long = "ssh-key", value_name = "FILE|KEY")]
+    pub ssh_keys: Vec<String>,
+    /// A user to make, with the same ssh keys; NAME or NAME:sudo; may be repeated.
+    #[arg(long = "user", value_name = "NAME[:sudo]")]
+    pub users: Vec<String>,
+    /// A file that holds a crypt(5) hash for root's password.
+    #[arg(long, value_name = "FILE")]
+    pub root_password_hash_file: Option<PathBuf>,
+    /// Static addresses: ADDRESS/PREFIX, or FIRST-LAST/PREFIX for several guests.
+    #[arg(long, value_name = "RANGE")]
+    pub address: Option<AddressRange>,
+    /// Default gateway, with --address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<IpAddr>,
+    /// Name server, with --address; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<IpAddr>,
+    /// Connect the first interface to this bridge of the host.
+    #[arg(long, value_name = "BRIDGE")]
+    pub bridge: Option<String>,
+    /// IANA time zone, as in Europe/Rome.
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// A file to copy into each guest, as HOST_FILE:/path/in/guest; may be repeated.
+    #[arg(long = "file", value_name = "FILE:PATH")]
+    pub files: Vec<String>,
+    /// A script that root runs once at the end of the first boot.
+    #[arg(long, value_name = "FILE")]
+    pub first_boot_script: Option<PathBuf>,
+    /// Your own cloud-init user-data, for guests that have cloud-init.
+    #[arg(long, value_name = "FILE")]
+    pub user_data: Option<PathBuf>,
+    /// Write nothing into the guests.
+    #[arg(long)]
+    pub no_personalisation: bool,
+}
+
+/// What matters most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GoalArg {
+    /// Ready soonest.
+    Fastest,
+    /// Least disk space.
+    Smallest,
+    /// Needs nothing of the version afterwards.
+    Independent,
+}
+
+impl From<GoalArg> for Goal {
+    fn from(goal: GoalArg) -> Goal {
+        match goal {
+            GoalArg::Fastest => Goal::Fastest,
+            GoalArg::Smallest => Goal::Smallest,
+            GoalArg::Independent => Goal::Independent,
+        }
+    }
+}
+
+/// `ps` and `template ls`.
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Also what is removed, unfinished or purged.
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// `start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The guests' names.
+    #[arg(required = true)]
+    pub guests: Vec<GuestName>,
+    /// Wait until ssh answers.
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait, in seconds.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+/// `stop` and `restart`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The guests' names.
+    #[arg(required = true)]
+    pub guests: Vec<GuestName>,
+    /// At once, without asking the guest.
+    #[arg(long)]
+    pub kill: bool,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// The guests' names.
+    #[arg(required = true)]
+    pub guests: Vec<GuestName>,
+    /// Keep it restorable for this long, as in 30m, 12h or 7d.
+    #[arg(long, value_name = "TIME")]
+    pub keep: Option<String>,
+    /// Also when it runs.
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// `ssh`.
+#[derive(Debug, Args)]
+pub struct SshArgs {
+    /// [USER@]GUEST; the user is root when not given.
+    pub target: String,
+    /// A command and its arguments.
+    #[arg(last = true)]
+    pub command: Vec<String>,
+    /// The private key to log in with.
+    #[arg(short, long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// The guest's name.
+    pub guest: GuestName,
+    /// Program and arguments; no shell.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+    /// How long it may take, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// Pass standard input on.
+    #[arg(short, long)]
+    pub interactive: bool,
+}
+
+/// `cp`.
+#[derive(Debug, Args)]
+pub struct CpArgs {
+    /// FILE or GUEST:/path.
+    pub from: String,
+    /// FILE or GUEST:/path.
+    pub to: String,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The guest's name.
+    pub guest: GuestName,
+    /// Go on printing what comes.
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `rename`.
+#[derive(Debug, Args)]
+pub struct RenameArgs {
+    /// The guest's name.
+    pub guest: GuestName,
+    /// Its new name.
+    pub name: GuestName,
+}
+
+/// `resize`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true, args = ["cpus", "memory", "disk_size"])]
+pub struct ResizeArgs {
+    /// The guest's name.
+    pub guest: GuestName,
+    /// Processors.
+    #[arg(long, value_name = "COUNT")]
+    pub cpus: Option<u32>,
+    /// Memory.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+    /// The boot disk's size; it can only grow.
+    #[arg(long, value_name = "SIZE")]
+    pub disk_size: Option<ByteSize>,
+}
+
+/// `passport`.
+#[derive(Debug, Args)]
+#[group(required = true, args = ["guests", "all"])]
+pub struct PassportArgs {
+    /// The guests' names.
+    pub guests: Vec<GuestName>,
+    /// Every guest.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// List what would go and why the rest stays; remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Ignore grace times.
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The directory.
+    pub directory: PathBuf,
+}

@@ -1,0 +1,249 @@
+//! `stampo clone` and `stampo clone flatten`.
+
+use super::Session;
+use super::guests::GuestLine;
+use crate::args::{CloneArgs, CloneCommand, Format};
+use crate::output;
+use crate::progress::Show;
+use crate::spec::clone_spec;
+use serde::Serialize;
+use stampo_api::{CloneRequest, Event, Guest, Kind, Problem, Progress, Reply, Watch};
+use stampo_core::names::{GuestName, NamePattern};
+use stampo_core::plan::ClonePlan;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+/// The phases of a clone, in order, as the columns of the table.
+const PHASES: [&str; 5] = ["disk", "define", "verify", "start", "ssh"];
+
+/// A guest with the time of each of its phases.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    guest: Guest,
+    /// Milliseconds of each phase.
+    phases_ms: BTreeMap<String, u64>,
+}
+
+impl output::Row for Made {
+    const COLUMNS: &'static [&'static str] = &[
+        "NAME",
+        "ADDRESS",
+        "VERSION",
+        "KIND",
+        "DISK",
+        "MADE",
+        "START",
+        "SSH AFTER",
+        "ID",
+    ];
+    const NARROW: usize = 8;
+
+    fn cells(&self) -> Vec<String> {
+        let ms = |phases: &[&str]| {
+            let known: Vec<u64> = phases
+                .iter()
+                .filter_map(|p| self.phases_ms.get(*p).copied())
+                .collect();
+            if known.is_empty() {
+                "-".to_owned()
+            } else {
+                duration(known.iter().sum())
+            }
+        };
+        vec![
+            self.guest.name.clone(),
+            self.guest.address.clone().unwrap_or_else(|| "-".to_owned()),
+            self.guest.version.clone(),
+            self.guest.kind.clone(),
+            self.guest.disk_used.to_string(),
+            ms(&PHASES[..3]),
+            ms(&["start"]),
+            ms(&["ssh"]),
+            self.guest.id.clone(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.guest.name.clone()
+    }
+}
+
+fn duration(ms: u64) -> String {
+    if ms >= 1000 {
+        format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    } else {
+        format!("{ms} ms")
+    }
+}
+
+/// Shows an operation and keeps the times of its phases.
+struct Timed {
+    show: Show,
+    phases: Mutex<BTreeMap<String, BTreeMap<String, u64>>>,
+    many: bool,
+}
+
+impl Watch for Timed {
+    fn event(&self, event: &Event) {
+        if let (Ok(mut phases), Some(ms)) = (self.phases.lock(), event.duration_ms) {
+            phases
+                .entry(event.subject.clone())
+                .or_default()
+                .insert(event.phase.clone(), ms);
+        }
+        // With many guests a line for each phase of each would bury everything else.
+        if !self.many || event.phase == "start" {
+            self.show.event(event);
+        }
+    }
+
+    fn progress(&self, progress: &Progress) {
+        self.show.progress(progress);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.show.is_cancelled()
+    }
+}
+
+/// Runs the verb.
+pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
+    if let Some(CloneCommand::Flatten { guests }) = &args.command {
+        return flatten(session, guests);
+    }
+    let (Some(version), Some(name)) = (args.version.clone(), args.name.clone()) else {
+        return Err(Problem::new(
+            Kind::Usage,
+            "clone: name a version and a guest",
+        ));
+    };
+    let (spec, notes) = clone_spec(args)?;
+    let request = CloneRequest {
+        version,
+        name: NamePattern::new(name),
+        spec,
+    };
+    let plan = session.api.clone_plan(request.clone())?;
+    if args.dry_run {
+        return print_plan(session, &plan);
+    }
+    for note in notes.iter().chain(&plan.warnings) {
+        session.note(&format!("note: {note}"));
+    }
+    session.note(&format!(
+        "{} clones of {}: {}",
+        plan.choice.kind, plan.version_label, plan.choice.reason
+    ));
+    let operation = session.api.clone_guests(request)?;
+    let timed = Timed {
+        show: Show::new(session.global.quiet),
+        phases: Mutex::default(),
+        many: plan.guests.len() > 10,
+    };
+    let outcome = session.api.follow(&operation.id, &timed)?;
+    let mut made = Vec::new();
+    let phases = timed
+        .phases
+        .lock()
+        .map(|phases| phases.clone())
+        .unwrap_or_default();
+    for guest in outcome.guests {
+        let phases_ms = phases.get(&guest.name).cloned().unwrap_or_default();
+        made.push(Made { guest, phases_ms });
+    }
+    if !args.no_wait && !args.no_start {
+        wait_all(session, &timed.show, &mut made, args.timeout)?;
+    }
+    drop(timed);
+    output::rows(session.global.output, &made)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until every guest that has a known address answers over ssh.
+fn wait_all(session: &Session, show: &Show, made: &mut [Made], timeout_s: u64) -> Reply<()> {
+    let mut failed = Vec::new();
+    for one in made
+        .iter_mut()
+        .filter(|one| one.guest.address.is_some() && one.guest.power == "running")
+    {
+        show.busy(&format!("waiting until ssh of {} answers", one.guest.name));
+        let name = one
+            .guest
+            .name
+            .parse()
+            .map_err(|error| Problem::from_error(Kind::Failed, &error))?;
+        match session.api.wait_ssh(&name, timeout_s) {
+            Ok(ms) => {
+                show.event(&Event {
+                    subject: one.guest.name.clone(),
+                    phase: "ssh".to_owned(),
+                    detail: "answers".to_owned(),
+                    duration_ms: Some(ms),
+                });
+                one.phases_ms.insert("ssh".to_owned(), ms);
+                one.guest = session.api.guest(&name)?;
+            }
+            Err(problem) => failed.push((one.guest.name.clone(), problem)),
+        }
+    }
+    let Some((name, problem)) = failed.into_iter().next() else {
+        return Ok(());
+    };
+    Err(Problem {
+        kind: Kind::Partial,
+        ..problem
+    }
+    .hint(format!("stampo logs {name}")))
+}
+
+fn print_plan(session: &Session, plan: &ClonePlan) -> Result<ExitCode, Problem> {
+    if session.global.output != Format::Table && session.global.output != Format::Wide {
+        // Password hashes and file contents are not for a terminal's history.
+        let mut plan = plan.clone();
+        for guest in &mut plan.guests {
+            guest.personalisation = None;
+        }
+        output::value(session.global.output, &plan)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::print(&format!(
+        "{} clones of {}: {}",
+        plan.choice.kind, plan.version_label, plan.choice.reason
+    ))?;
+    for warning in &plan.warnings {
+        output::print(&format!("note: {warning}"))?;
+    }
+    let rows = plan.guests.iter().map(|guest| {
+        let nic = guest.nics.first();
+        vec![
+            guest.name.to_string(),
+            nic.map(|nic| nic.mac.to_string()).unwrap_or_default(),
+            nic.and_then(|nic| nic.ssh_port)
+                .map(|port| format!("127.0.0.1:{port}"))
+                .unwrap_or_default(),
+            guest.hardware.cpus.to_string(),
+            guest.hardware.memory.to_string(),
+            guest.disk_size.to_string(),
+        ]
+    });
+    output::print(&output::grid(
+        &["NAME", "MAC", "SSH", "CPUS", "MEMORY", "DISK"],
+        rows,
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn flatten(session: &Session, guests: &[GuestName]) -> Result<ExitCode, Problem> {
+    for guest in guests {
+        let operation = session.api.flatten(guest)?;
+        session.follow(&operation)?;
+    }
+    let mut lines = Vec::new();
+    for guest in guests {
+        lines.push(GuestLine(session.api.guest(guest)?));
+    }
+    output::rows(session.global.output, &lines)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,162 @@
+//! `ps`, `show`, `rm`, `undelete`, `rename`, `resize`.
+
+use super::Session;
+use crate::args::{Format, PsArgs, RenameArgs, ResizeArgs, RmArgs};
+use crate::output;
+use serde::Serialize;
+use stampo_api::{Guest, Kind, Problem, Reply, ResizeRequest};
+use stampo_core::names::GuestName;
+use std::process::ExitCode;
+
+/// A guest as a line.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct GuestLine(pub Guest);
+
+impl output::Row for GuestLine {
+    const COLUMNS: &'static [&'static str] = &[
+        "NAME", "POWER", "ADDRESS", "VERSION", "KIND", "CPUS", "MEMORY", "DISK", "STATE", "PID",
+        "MAC", "ID",
+    ];
+    const NARROW: usize = 8;
+
+    fn cells(&self) -> Vec<String> {
+        let guest = &self.0;
+        vec![
+            guest.name.clone(),
+            guest.power.clone(),
+            guest.address.clone().unwrap_or_else(|| "-".to_owned()),
+            guest.version.clone(),
+            guest.kind.clone(),
+            guest.cpus.to_string(),
+            guest.memory.to_string(),
+            guest.disk_used.to_string(),
+            guest.state.clone(),
+            guest.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            guest.macs.join(" "),
+            guest.id.clone(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.0.name.clone()
+    }
+}
+
+/// `ps`.
+pub fn ps(session: &Session, args: &PsArgs) -> Result<ExitCode, Problem> {
+    let guests: Vec<GuestLine> = session
+        .api
+        .guests(args.all)?
+        .into_iter()
+        .map(GuestLine)
+        .collect();
+    if guests.is_empty() && session.global.output == Format::Table {
+        session.note("no guests; make one: stampo clone VERSION NAME");
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::rows(session.global.output, &guests)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `show`.
+pub fn show(session: &Session, guest: &GuestName) -> Result<ExitCode, Problem> {
+    print_one(session, session.api.guest(guest)?)
+}
+
+fn print_one(session: &Session, guest: Guest) -> Result<ExitCode, Problem> {
+    match session.global.output {
+        Format::Name => output::print(&guest.name)?,
+        form => output::value(form, &guest)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `rm`.
+pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
+    let keep_s = args.keep.as_deref().map(seconds).transpose()?;
+    for name in &args.guests {
+        let guest = session.api.guest(name)?;
+        if guest.power == "running" && !args.force {
+            let problem = Problem::new(Kind::Conflict, format!("remove {name}: it runs"));
+            return Err(problem
+                .hint(format!("stampo stop {name}"))
+                .hint(format!("stampo rm --force {name}")));
+        }
+        session.api.remove(name, keep_s)?;
+        match keep_s {
+            Some(_) => session.note(&format!(
+                "{name} removed; bring it back: stampo undelete {name}"
+            )),
+            None => session.note(&format!("{name} removed")),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A time as in `90s`, `30m`, `12h` or `7d`.
+fn seconds(text: &str) -> Reply<u64> {
+    let wrong = || {
+        Problem::new(
+            Kind::Usage,
+            format!("read {text:?} as a time: write a number with s, m, h or d"),
+        )
+    };
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(factor)
+        .filter(|s| *s <= 10 * 365 * 86_400)
+        .ok_or_else(wrong)
+}
+
+/// `undelete`.
+pub fn undelete(session: &Session, guest: &GuestName) -> Result<ExitCode, Problem> {
+    session.api.restore_guest(guest)?;
+    session.note(&format!("{guest} is back; start it: stampo start {guest}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `rename`.
+pub fn rename(session: &Session, args: &RenameArgs) -> Result<ExitCode, Problem> {
+    session.api.rename(&args.guest, &args.name)?;
+    session.note(&format!(
+        "{} is now {}; its host name inside is unchanged",
+        args.guest, args.name
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `resize`.
+pub fn resize(session: &Session, args: &ResizeArgs) -> Result<ExitCode, Problem> {
+    let request = ResizeRequest {
+        guest: args.guest.clone(),
+        cpus: args.cpus,
+        memory: args.memory,
+        disk_size: args.disk_size,
+    };
+    let guest = session.api.resize(request)?;
+    output::rows(session.global.output, &[GuestLine(guest)])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(seconds("90s").ok(), Some(90));
+        assert_eq!(seconds("7d").ok(), Some(604_800));
+        for bad in ["", "7", "d", "-1h", "1w", "99999999999d", "1.5h", "é"] {
+            assert!(seconds(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One file per verb. Each turns its arguments into a request and prints the reply.
+
+mod clone;
+mod console;
+mod doctor;
+mod files;
+mod gc;
+mod guests;
+mod login;
+mod manual;
+mod operations;
+mod passport;
+mod power;
+mod template;
+
+use crate::args::{Cli, Command, Global, StoreCommand};
+use crate::progress::Show;
+use stampo_api::{Api, Operation, Outcome, Problem, Reply};
+use std::process::ExitCode;
+
+/// What every verb works with.
+struct Session {
+    api: Box<dyn Api>,
+    global: Global,
+}
+
+impl Session {
+    /// Follows an operation to its end and shows it.
+    fn follow(&self, operation: &Operation) -> Reply<Outcome> {
+        self.api
+            .follow(&operation.id, &Show::new(self.global.quiet))
+    }
+
+    /// Prints a note for people to standard error.
+    fn note(&self, text: &str) {
+        if !self.global.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// Runs the verb. `Ok` holds the exit code of verbs that have codes of their own.
+pub fn run(cli: Cli) -> Result<ExitCode, Problem> {
+    let Cli { global, command } = cli;
+    match &command {
+        Command::Completions(args) => return manual::completions(args),
+        Command::Man(args) => return manual::pages(args),
+        _ => {}
+    }
+    let opened = stampo_server::open(global.home.clone())?;
+    let session = Session {
+        api: opened.api,
+        global,
+    };
+    for note in opened.notes {
+        session.note(&note);
+    }
+    dispatch(&session, command)
+}
+
+fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
+    match command {
+        Command::Clone(args) => clone::run(session, &args),
+        Command::Ps(args) => guests::ps(session, &args),
+        Command::Show(args) => guests::show(session, &args.guest),
+        Command::Start(args) => power::start(session, &args),
+        Command::Stop(args) => power::stop(session, &args),
+        Command::Restart(args) => power::restart(session, &args),
+        Command::Rm(args) => guests::rm(session, &args),
+        Command::Undelete(args) => guests::undelete(session, &args.guest),
+        Command::Ssh(args) => login::ssh(session, &args),
+        Command::Exec(args) => login::exec(session, &args),
+        Command::Cp(args) => files::cp(session, &args),
+        Command::Console(args) => console::console(session, &args.guest),
+        Command::Logs(args) => console::logs(session, &args),
+        Command::Rename(args) => guests::rename(session, &args),
+        Command::Resize(args) => guests::resize(session, &args),
+        Command::Passport(args) => passport::run(session, &args),
+        Command::Template(command) => template::run(session, command),
+        Command::Gc(args) => gc::gc(session, &args),
+        Command::Store(StoreCommand::Rescan) => gc::rescan(session),
+        Command::Operation(command) => operations::run(session, command),
+        Command::Audit(args) => operations::audit(session, args.limit),
+        Command::Doctor => doctor::run(session),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::pages(&args),
+    }
+}

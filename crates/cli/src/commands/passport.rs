@@ -1,0 +1,103 @@
+//! `passport`.
+
+use super::Session;
+use crate::args::{Format, PassportArgs};
+use crate::output;
+use stampo_api::{FactVerdict, Passport, Problem};
+use stampo_core::identity::Verdict;
+use stampo_core::names::GuestName;
+use std::process::ExitCode;
+
+/// The exit code when something is shared that should not be.
+const DUPLICATES: u8 = 4;
+
+/// Prints the passports; exit code 4 when any item is duplicated.
+pub fn run(session: &Session, args: &PassportArgs) -> Result<ExitCode, Problem> {
+    let passports = session.api.passports(&args.guests)?;
+    match session.global.output {
+        Format::Table | Format::Wide => {
+            for passport in &passports {
+                print_one(session, passport)?;
+            }
+        }
+        Format::Name => {
+            let duplicated = passports.iter().filter(|p| p.has_duplicates());
+            let names: Vec<&str> = duplicated.map(|p| p.guest.as_str()).collect();
+            output::print(&names.join("\n"))?;
+        }
+        form => output::value(form, &passports)?,
+    }
+    let duplicates = passports
+        .iter()
+        .filter(|passport| passport.has_duplicates())
+        .count();
+    if duplicates > 0 {
+        session.note(&format!(
+            "{duplicates} of {} guests share identity items",
+            passports.len()
+        ));
+        return Ok(ExitCode::from(DUPLICATES));
+    }
+    session.note(&format!("{} guests, nothing duplicated", passports.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_one(session: &Session, passport: &Passport) -> Result<(), Problem> {
+    let count = |wanted: fn(&Verdict) -> bool| {
+        passport
+            .items
+            .iter()
+            .filter(|item| wanted(&item.verdict))
+            .count()
+    };
+    let summary = format!(
+        "{}: {} unique, {} regenerated, {} kept, {} duplicated, {} unknown (read from its {})",
+        passport.guest,
+        count(|v| matches!(v, Verdict::Unique)),
+        count(|v| matches!(v, Verdict::Regenerated)),
+        count(|v| matches!(v, Verdict::Kept(_))),
+        count(|v| matches!(v, Verdict::Duplicated(_))),
+        count(|v| matches!(v, Verdict::Unknown(_))),
+        passport.source,
+    );
+    output::print(&summary)?;
+    // Unique and regenerated items are what everyone expects; -o wide shows them too.
+    let wide = session.global.output == Format::Wide;
+    let shown: Vec<&FactVerdict> = passport
+        .items
+        .iter()
+        .filter(|item| wide || !matches!(item.verdict, Verdict::Unique | Verdict::Regenerated))
+        .collect();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    let rows = shown.into_iter().map(|item| {
+        let (verdict, detail) = words(&item.verdict);
+        vec![
+            format!("  {}", item.item),
+            item.location.clone(),
+            verdict.to_owned(),
+            detail,
+        ]
+    });
+    output::print(&output::grid(
+        &["  ITEM", "WHERE", "VERDICT", "DETAIL"],
+        rows,
+    ))
+}
+
+fn words(verdict: &Verdict) -> (&'static str, String) {
+    match verdict {
+        Verdict::Unique => ("unique", String::new()),
+        Verdict::Regenerated => (
+            "regenerated",
+            "made by the guest at its first boot".to_owned(),
+        ),
+        Verdict::Kept(why) => ("kept", why.clone()),
+        Verdict::Unknown(why) => ("unknown", why.clone()),
+        Verdict::Duplicated(with) => {
+            let names: Vec<&str> = with.iter().map(GuestName::as_str).collect();
+            ("duplicated", format!("with {}", names.join(", ")))
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Taking a guest away, by the names in its row. Every step can be repeated.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_core::guest::GuestState;
+use stampo_store::GuestRow;
+
+impl Engine {
+    /// Kills the guest if it runs, forgets its definition, removes its directory, then its row.
+    pub(crate) fn destroy(&self, row: &GuestRow) -> Result<(), EngineError> {
+        if row.state != GuestState::Destroying {
+            let mut row = row.clone();
+            row.state = GuestState::Destroying;
+            row.changed_ms = self.now_ms();
+            self.store.write(|tx| tx.update_guest(&row))?;
+            self.faults.reach("destroy.intent");
+        }
+        self.driver.ensure_undefined(row.id)?;
+        self.faults.reach("destroy.undefined");
+        let dir = self.guest_dir(row.id);
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(EngineError::io("remove", dir)(error));
+            }
+            _ => {}
+        }
+        self.faults.reach("destroy.files");
+        self.store.write(|tx| tx.delete_guest(row.id))?;
+        self.faults.reach("destroy.row");
+        Ok(())
+    }
+}

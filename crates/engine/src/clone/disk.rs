@@ -1,0 +1,294 @@
+//! A clone's disk: made and personalised under a working name, then renamed.
+//!
+//! The whole step is repeated when it did not come to its rename: whatever lies under the working
+//! name is thrown away first. So no half-edited disk can ever be taken for a good one.
+
+use super::{disk_name, extra_disk_name};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use serde::{Deserialize, Serialize};
+use stampo_core::goal::CloneKind;
+use stampo_core::size::ByteSize;
+use stampo_guest::fs::{open_read, open_write};
+use stampo_guest::personalise::{Context, FilesystemUuid, GuestSecrets, personalise};
+use stampo_image::copy::{Method, Used, copy_image};
+use stampo_image::device::BlockDevice;
+use stampo_image::durable;
+use stampo_image::overlay::Overlay;
+use stampo_image::partition::{Layout, Table, grow_last, renew_guids, renew_signature};
+use stampo_image::progress::Unwatched;
+use stampo_image::raw::RawFile;
+use stampo_store::GuestRow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What personalisation made, kept beside the disk so that a repeated step finds it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// Public ssh host keys, `type base64`.
+    pub host_keys: Vec<String>,
+    /// Items that stay as the template's on purpose, with the reason.
+    pub kept: BTreeMap<String, String>,
+    /// Remarks for the user.
+    pub notes: Vec<String>,
+}
+
+impl Engine {
+    /// Makes the guest's disk, with everything personal in it, unless it is there.
+    pub(super) fn ensure_disk(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+        let dir = self.guest_dir(row.id);
+        durable::ensure_dir(&dir, 0o700)
+            .map_err(EngineError::room("make the guest's directory"))?;
+        let disk = dir.join(disk_name(row.kind));
+        if disk.exists() {
+            row.host_keys = self.made(row)?.host_keys;
+            return Ok("was there".to_owned());
+        }
+        let working = dir.join(format!("new-{}", disk_name(row.kind)));
+        durable::ensure_removed(&working)
+            .map_err(EngineError::room("remove an unfinished disk"))?;
+        let how = self.create_disk(row, &working)?;
+        let made = self.write_identity(row, &working, &dir)?;
+        for (number, size) in (1..).zip(&row.plan.extra_disks) {
+            create_extra_disk(&dir.join(extra_disk_name(number)), *size)?;
+        }
+        let text = serde_json::to_vec(&made).map_err(EngineError::room("record what was made"))?;
+        write(&dir.join("made.json"), &text)?;
+        self.faults.reach("clone.disk.before-rename");
+        durable::rename_durably(&working, &disk)
+            .map_err(EngineError::room("name the guest's disk"))?;
+        row.host_keys = made.host_keys;
+        let notes: String = made.notes.iter().map(|note| format!("; {note}")).collect();
+        Ok(format!("{how}{notes}"))
+    }
+
+    /// What personalisation made, as recorded beside the disk.
+    pub(crate) fn made(&self, row: &GuestRow) -> Result<Made, EngineError> {
+        let path = self.guest_dir(row.id).join("made.json");
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Made::default());
+            }
+            other => other.map_err(EngineError::io("read", &path))?,
+        };
+        serde_json::from_slice(&text).map_err(EngineError::room(format!("read {}", path.display())))
+    }
+
+    fn create_disk(&self, row: &GuestRow, working: &Path) -> Result<String, EngineError> {
+        let base = self.pool.image_disk(&row.image);
+        let size_bytes = row.plan.disk_size.bytes();
+        match row.kind {
+            CloneKind::Linked => {
+                Overlay::create(working, &base, size_bytes)
+                    .map_err(EngineError::room("make the overlay"))?;
+                Ok("overlay".to_owned())
+            }
+            CloneKind::Full => {
+                let copied = copy_image(&base, working, Method::Auto, &Unwatched)
+                    .map_err(EngineError::room("copy the image"))?;
+                let file = std::fs::File::options().write(true).open(working);
+                file.and_then(|file| file.set_len(size_bytes))
+                    .map_err(EngineError::io("size", working))?;
+                Ok(match copied.used {
+                    Used::Reflink => "reflink".to_owned(),
+                    Used::Sparse => format!("copy of {}", ByteSize(copied.copied_bytes)),
+                })
+            }
+        }
+    }
+
+    /// Opens a guest's boot disk; QEMU's locks keep a running guest's disk from being opened.
+    pub(crate) fn open_disk(
+        &self,
+        row: &GuestRow,
+        writable: bool,
+    ) -> Result<Arc<dyn BlockDevice>, EngineError> {
+        let path = self.guest_dir(row.id).join(disk_name(row.kind));
+        self.open_guest_disk(row, &path, writable)
+    }
+
+    fn open_guest_disk(
+        &self,
+        row: &GuestRow,
+        path: &Path,
+        writable: bool,
+    ) -> Result<Arc<dyn BlockDevice>, EngineError> {
+        let act = || format!("open the disk of {}", row.name);
+        match row.kind {
+            CloneKind::Linked => {
+                let base = self.pool.image_disk(&row.image);
+                let overlay = if writable {
+                    Overlay::open_writable(path, &base)
+                } else {
+                    Overlay::open_read_only(path, &base)
+                };
+                Ok(Arc::new(overlay.map_err(EngineError::room(act()))?))
+            }
+            CloneKind::Full => {
+                let file = if writable {
+                    RawFile::open_writable(path)
+                } else {
+                    RawFile::open_read_only(path)
+                };
+                Ok(Arc::new(file.map_err(EngineError::io("open", path))?))
+            }
+        }
+    }
+
+    /// Everything of a clone that differs from its version, written into its working disk.
+    fn write_identity(
+        &self,
+        row: &GuestRow,
+        working: &Path,
+        dir: &Path,
+    ) -> Result<Made, EngineError> {
+        let mut made = Made::default();
+        let disk = self.open_guest_disk(row, working, true)?;
+        if row.plan.grow {
+            grow_last(disk.as_ref()).map_err(EngineError::room("grow the last partition"))?;
+        }
+        if row.plan.personalisation.is_some() {
+            self.personalise_disk(row, &disk, dir, &mut made)?;
+            renew_table(row, &disk, &mut made)?;
+        }
+        disk.flush().map_err(EngineError::io("write", working))?;
+        Ok(made)
+    }
+
+    fn personalise_disk(
+        &self,
+        row: &GuestRow,
+        disk: &Arc<dyn BlockDevice>,
+        dir: &Path,
+        made: &mut Made,
+    ) -> Result<(), EngineError> {
+        let Some(request) = &row.plan.personalisation else {
+            return Ok(());
+        };
+        let act = || format!("personalise {}", row.name);
+        let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
+        let secrets = GuestSecrets::generate(&mut rand::rng()).map_err(EngineError::room(act()))?;
+        let version = self.store.read(|tx| tx.version(row.version))?;
+        let context = Context {
+            guest: row.id,
+            version: version.map(|v| v.label()).unwrap_or_default(),
+            image: row.image.clone(),
+            nics: row.plan.nics.iter().map(|nic| nic.mac).collect(),
+            grow_root: row.plan.grow,
+            keep_filesystem_uuid: None,
+            now_s: self.now_ms() / 1000,
+        };
+        let report = personalise(fs.as_mut(), request, &secrets, &context)
+            .map_err(EngineError::room(act()))?;
+        fs.finish().map_err(EngineError::room(act()))?;
+        if let Some(seed) = &report.seed {
+            write(&dir.join("seed.iso"), seed)?;
+        }
+        made.host_keys = report.host_keys.into_iter().map(|key| key.public).collect();
+        made.notes = report.notes;
+        if let FilesystemUuid::Kept(why) = report.filesystem_uuid {
+            made.kept.insert("filesystem.uuid".to_owned(), why);
+        }
+        Ok(())
+    }
+
+    /// Makes a guest's disk larger: the file, its last partition, and the filesystem at the next
+    /// boot.
+    pub(crate) fn ensure_disk_size(
+        &self,
+        row: &GuestRow,
+        size: ByteSize,
+    ) -> Result<(), EngineError> {
+        let path = self.guest_dir(row.id).join(disk_name(row.kind));
+        match row.kind {
+            CloneKind::Full => {
+                let file = std::fs::File::options().write(true).open(&path);
+                file.and_then(|file| file.set_len(size.bytes()))
+                    .map_err(EngineError::io("size", &path))?;
+            }
+            CloneKind::Linked => {
+                stampo_image::resize::grow_overlay(&path, size.bytes())
+                    .map_err(EngineError::room("grow the overlay"))?;
+            }
+        }
+        self.faults.reach("resize.disk");
+        let disk = self.open_disk(row, true)?;
+        grow_last(disk.as_ref()).map_err(EngineError::room("grow the last partition"))?;
+        let act = || format!("grow the filesystem of {}", row.name);
+        let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
+        stampo_guest::personalise::grow_root_at_boot(fs.as_mut())
+            .map_err(EngineError::room(act()))?;
+        fs.finish().map_err(EngineError::room(act()))?;
+        disk.flush().map_err(EngineError::io("write", path))
+    }
+}
+
+/// Gives the partition table ids of its own, unless the guest finds its partitions by them.
+fn renew_table(
+    row: &GuestRow,
+    disk: &Arc<dyn BlockDevice>,
+    made: &mut Made,
+) -> Result<(), EngineError> {
+    let act = || EngineError::room(format!("renew the partition table of {}", row.name));
+    let layout = Layout::read(disk.as_ref()).map_err(act())?;
+    let fs = open_read(disk.clone())
+        .map_err(EngineError::room(format!("read the disk of {}", row.name)))?;
+    let in_use = stampo_guest::personalise::partition_ids_in_use(fs.as_ref())
+        .map_err(EngineError::room(format!("read the disk of {}", row.name)))?;
+    if let Some(why) = in_use {
+        made.kept.insert("disk.guid".to_owned(), why.clone());
+        for partition in &layout.partitions {
+            made.kept
+                .insert(format!("partition.{}.guid", partition.index), why.clone());
+        }
+        return Ok(());
+    }
+    match layout.table {
+        Table::Gpt { .. } => {
+            let own = |index: u32| partition_guid(row.plan.disk_guid, index);
+            renew_guids(disk.as_ref(), row.plan.disk_guid, &mut |partition| {
+                own(partition.index)
+            })
+            .map_err(act())
+        }
+        Table::Mbr { .. } => {
+            let bytes = row.plan.disk_guid.as_bytes();
+            let signature = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            renew_signature(disk.as_ref(), signature.max(1)).map_err(act())
+        }
+        Table::None => Ok(()),
+    }
+}
+
+/// The GUID of a partition: derived from the disk's, which is random, so that a repeated step
+/// gives the same.
+fn partition_guid(disk: Uuid, index: u32) -> Uuid {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(disk.as_bytes()).update(&index.to_le_bytes());
+    let digest = hasher.finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_bytes()[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn create_extra_disk(path: &PathBuf, size: ByteSize) -> Result<(), EngineError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|file| {
+        file.set_len(size.bytes())?;
+        file.sync_all()
+    })
+    .map_err(EngineError::io("make", path))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    durable::write_file_durably(path, bytes, 0o600)
+        .map_err(EngineError::room(format!("write {}", path.display())))
+}

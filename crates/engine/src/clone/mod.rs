@@ -1,0 +1,270 @@
+//! Cloning: one transaction plans and reserves, then each guest goes through its steps.
+//!
+//! ```text
+//! submit: version + host + inventory ─ plan_clone ─→ operation row + N guest rows (one commit)
+//! run:    planned → disk_ready → defined → verified → ready      (one commit for each arrow)
+//! fail:   any → destroying → row gone                            (the others go on)
+//! ```
+//!
+//! `run` is also recovery: it takes whatever rows the operation has and goes on from their states.
+
+mod definition;
+mod destroy;
+mod disk;
+mod start;
+mod steps;
+
+pub(crate) use definition::extra_disk_name;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::version::Bare;
+use crate::work::{Watch, Work};
+use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
+use stampo_core::ids::OperationId;
+use stampo_core::names::{NamePattern, VersionRef};
+use stampo_core::plan::{ClonePlan, CloneSpec, GuestPlan, HostFacts, VersionFacts, plan_clone};
+use stampo_core::size::ByteSize;
+use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The loopback ports that ssh is forwarded from.
+const PORTS: std::ops::Range<u16> = 22_000..30_000;
+
+impl Engine {
+    /// What cloning would make. Reserves nothing.
+    pub fn plan_clones(
+        &self,
+        version: &VersionRef,
+        pattern: &NamePattern,
+        spec: &CloneSpec,
+    ) -> Result<ClonePlan, EngineError> {
+        let host = self.host_facts(spec)?;
+        self.store.read(|tx| {
+            let row = self.find_version(tx, version, Bare::Clonable)?;
+            self.plan_in(tx, &row, pattern, spec, &host)
+        })
+    }
+
+    fn plan_in(
+        &self,
+        tx: &Tx<'_>,
+        row: &VersionRow,
+        pattern: &NamePattern,
+        spec: &CloneSpec,
+        host: &HostFacts,
+    ) -> Result<ClonePlan, EngineError> {
+        let facts = version_facts(row)?;
+        let inventory = tx.inventory()?;
+        Ok(plan_clone(
+            pattern,
+            spec,
+            &facts,
+            host,
+            &inventory,
+            &mut Engine::random16,
+        )?)
+    }
+
+    /// Plans, reserves and records clones. Nothing but rows exists when this returns.
+    pub fn submit_clone(
+        &self,
+        version: &VersionRef,
+        pattern: &NamePattern,
+        spec: &CloneSpec,
+    ) -> Result<(OperationRow, ClonePlan), EngineError> {
+        let host = self.host_facts(spec)?;
+        self.store.write(|tx| {
+            let row = self.find_version(tx, version, Bare::Clonable)?;
+            let plan = self.plan_in(tx, &row, pattern, spec, &host)?;
+            let subject = format!("{} guests of {}", plan.guests.len(), plan.version_label);
+            let operation = self.new_operation("clone", &subject, serde_json::Value::Null);
+            tx.insert_operation(&operation)?;
+            for guest in &plan.guests {
+                tx.insert_guest(&self.guest_row_of(&plan, guest, operation.id))?;
+            }
+            self.audit(tx, "clone", &plan.version_label, &subject)?;
+            Ok((operation, plan))
+        })
+    }
+
+    fn guest_row_of(
+        &self,
+        plan: &ClonePlan,
+        guest: &GuestPlan,
+        operation: OperationId,
+    ) -> GuestRow {
+        let now_ms = self.now_ms();
+        GuestRow {
+            id: guest.id,
+            name: guest.name.clone(),
+            version: plan.version,
+            image: plan.image.clone(),
+            kind: guest.kind,
+            state: GuestState::Planned,
+            operation: Some(operation),
+            plan: guest.clone(),
+            host_keys: Vec::new(),
+            error: None,
+            created_ms: now_ms,
+            changed_ms: now_ms,
+            keep_until_ms: None,
+        }
+    }
+
+    fn host_facts(&self, spec: &CloneSpec) -> Result<HostFacts, EngineError> {
+        let guests_dir = self.driver.guests_dir();
+        let stat = rustix::fs::statvfs(guests_dir)
+            .map_err(|error| EngineError::io("examine", guests_dir)(error.into()))?;
+        let reflink = stampo_image::copy::probe_reflink(guests_dir)
+            .map_err(EngineError::io("examine", guests_dir))?;
+        let wanted = usize::try_from(spec.count.unwrap_or(1)).unwrap_or(usize::MAX);
+        let taken = self.store.read(|tx| tx.inventory())?.ports;
+        // A few more than wanted: another process may reserve some before our transaction.
+        let free = PORTS
+            .filter(|port| !taken.contains(port))
+            .filter(|port| is_free(*port));
+        Ok(HostFacts {
+            reflink,
+            free: ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)),
+            free_ports: free.take(wanted.saturating_add(32)).collect(),
+        })
+    }
+
+    /// Carries out the clones of an operation that this process has claimed, and ends it.
+    ///
+    /// Returns the guests that are complete. With some complete and some not it is
+    /// [`EngineError::Partial`]; when cancelled, everything that was made is gone again.
+    pub fn run_clone(&self, work: &Work<'_>) -> Result<Vec<GuestRow>, EngineError> {
+        let rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        let all = rows.len();
+        let failures = self.work_in_parallel(work, rows);
+        if work.check_cancelled().is_err() {
+            return self.cancel_clones(work);
+        }
+        let made = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        let made: Vec<GuestRow> = made
+            .into_iter()
+            .filter(|row| row.state.is_complete())
+            .collect();
+        let failed = all - made.len();
+        let Some(first) = failures.into_iter().next() else {
+            work.end(OperationState::Done, None, |_| Ok(()))?;
+            return Ok(made);
+        };
+        let chain = first.chain();
+        if made.is_empty() {
+            work.end(OperationState::Failed, Some(&chain), |_| Ok(()))?;
+            return Err(first);
+        }
+        let partial = EngineError::Partial {
+            failed,
+            all,
+            first: chain,
+        };
+        work.end(OperationState::Done, Some(&partial.chain()), |_| Ok(()))?;
+        Err(partial)
+    }
+
+    /// Runs the steps of every row on a few threads. The errors, in the order in which they came.
+    fn work_in_parallel(&self, work: &Work<'_>, rows: Vec<GuestRow>) -> Vec<EngineError> {
+        let next = AtomicUsize::new(0);
+        let failures = Mutex::new(Vec::new());
+        let threads = self.settings.parallel.clamp(1, rows.len().max(1));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if let Err(error) = self.make_or_destroy(work, row.clone()) {
+                            failures
+                                .lock()
+                                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                                .push(error);
+                        }
+                    }
+                });
+            }
+        });
+        failures
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes one guest through its steps; when one fails the guest is destroyed.
+    fn make_or_destroy(&self, work: &Work<'_>, mut row: GuestRow) -> Result<(), EngineError> {
+        if row.state == GuestState::Destroying {
+            return self.destroy(&row);
+        }
+        let Err(error) = self.make(work, &mut row) else {
+            return Ok(());
+        };
+        if matches!(error, EngineError::Cancelled) {
+            // All guests of the operation go together, once every thread has stopped.
+            return Err(error);
+        }
+        tracing::warn!(guest = %row.name, error = %error.chain(), "a clone failed and is destroyed");
+        row.error = Some(error.chain());
+        self.destroy(&row)?;
+        Err(error)
+    }
+
+    fn cancel_clones(&self, work: &Work<'_>) -> Result<Vec<GuestRow>, EngineError> {
+        for row in self.store.read(|tx| tx.guests_of_operation(work.id))? {
+            self.destroy(&row)?;
+        }
+        work.end(OperationState::Undone, Some("cancelled"), |tx| {
+            self.audit(tx, "cancel", &work.id.to_string(), "clone")
+        })?;
+        Err(EngineError::Cancelled)
+    }
+
+    /// Works on a clone operation of this process, with a watcher.
+    pub fn clone_guests(
+        &self,
+        id: OperationId,
+        watch: &dyn Watch,
+    ) -> Result<Vec<GuestRow>, EngineError> {
+        self.run_clone(&Work::new(self, id, watch))
+    }
+
+    /// Saves a guest row in its next state.
+    pub(crate) fn advance(&self, row: &mut GuestRow, state: GuestState) -> Result<(), EngineError> {
+        row.state = state;
+        row.changed_ms = self.now_ms();
+        self.store.write(|tx| tx.update_guest(row))?;
+        self.faults.reach(&format!("clone.{state}"));
+        Ok(())
+    }
+}
+
+fn version_facts(row: &VersionRow) -> Result<VersionFacts, EngineError> {
+    let image = row.image.clone().ok_or_else(|| EngineError::NotFound {
+        what: "the image of",
+        name: row.label(),
+    })?;
+    Ok(VersionFacts {
+        id: row.id,
+        label: row.label(),
+        state: row.state,
+        image,
+        virtual_size: row.virtual_size,
+        data: row.data,
+        hardware: row.hardware.clone(),
+    })
+}
+
+/// Whether nothing listens on this port of the loopback now.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// The file name of a guest's boot disk.
+pub(crate) fn disk_name(kind: CloneKind) -> &'static str {
+    match kind {
+        CloneKind::Linked => "disk.qcow2",
+        CloneKind::Full => "disk.raw",
+    }
+}

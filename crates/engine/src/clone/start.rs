@@ -1,0 +1,56 @@
+//! Starting a guest, with another port when something else took the reserved one.
+
+use super::{PORTS, is_free};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_driver::{DriverError, Ensured};
+use stampo_store::GuestRow;
+
+/// How often another port is tried.
+const PORT_TRIES: usize = 5;
+
+impl Engine {
+    /// The last step of a clone: starts it, if that was asked for.
+    pub(super) fn ensure_started(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+        // What was written into the guest is not needed any more, and some of it is secret.
+        row.plan.personalisation = None;
+        if !row.plan.start {
+            return Ok("not started, as asked".to_owned());
+        }
+        self.start_row(row)?;
+        Ok(String::new())
+    }
+
+    /// Starts the guest of this row unless it runs.
+    pub(crate) fn start_row(&self, row: &mut GuestRow) -> Result<Ensured, EngineError> {
+        for _ in 0..PORT_TRIES {
+            match self.driver.ensure_running(row.id) {
+                Err(DriverError::Busy { .. })
+                    if row.plan.nics.iter().any(|n| n.ssh_port.is_some()) =>
+                {
+                    self.reserve_other_port(row)?;
+                    self.driver.ensure_defined(&self.definition(row)?)?;
+                }
+                other => return Ok(other?),
+            }
+        }
+        Ok(self.driver.ensure_running(row.id)?)
+    }
+
+    fn reserve_other_port(&self, row: &mut GuestRow) -> Result<(), EngineError> {
+        self.store.write(|tx| {
+            let taken = tx.inventory()?.ports;
+            let free = PORTS
+                .into_iter()
+                .find(|port| !taken.contains(port) && is_free(*port));
+            for nic in &mut row.plan.nics {
+                if nic.ssh_port.is_some() {
+                    nic.ssh_port = free;
+                }
+            }
+            tx.update_guest(row)?;
+            tx.replace_nics(row)
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! The steps of one guest: each arm one `ensure`, one row update, one event.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::passport::of_item;
+use crate::work::Work;
+use stampo_core::guest::GuestState;
+use stampo_core::identity::{Verdict, verdict};
+use stampo_core::names::GuestName;
+use stampo_store::GuestRow;
+use std::time::Instant;
+
+impl Engine {
+    /// Takes a guest from the state in its row to `ready`.
+    pub(crate) fn make(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<(), EngineError> {
+        while let Some(next) = row.state.next() {
+            if work.is_cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            let start = Instant::now();
+            let (phase, detail) = match row.state {
+                GuestState::Planned => ("disk", self.ensure_disk(row)?),
+                GuestState::DiskReady => ("define", self.ensure_defined(row)?),
+                GuestState::Defined => ("verify", self.ensure_verified(row)?),
+                GuestState::Verified => ("start", self.ensure_started(row)?),
+                GuestState::Ready | GuestState::Trashed | GuestState::Destroying => return Ok(()),
+            };
+            self.faults.reach(&format!("clone.before.{next}"));
+            self.advance(row, next)?;
+            work.event(row.name.as_str(), phase, &detail, start.elapsed())?;
+        }
+        Ok(())
+    }
+
+    fn ensure_defined(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+        self.driver.ensure_defined(&self.definition(row)?)?;
+        Ok(String::new())
+    }
+
+    /// Reads the guest's passport from its disk and refuses a guest that shares an item.
+    fn ensure_verified(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+        let facts = self.facts_from_disk(row)?;
+        // One transaction: of two guests that are verified at once, the later sees the earlier.
+        let shared = self.store.write(|tx| {
+            tx.put_facts(row.id, &facts)?;
+            let holders = tx.holders(row.id, &facts)?;
+            let mut shared = Vec::new();
+            for fact in &facts {
+                let same = of_item(&holders, &fact.item);
+                if let Verdict::Duplicated(with) = verdict(&row.name, fact, &same) {
+                    let with: Vec<&str> = with.iter().map(GuestName::as_str).collect();
+                    let with = with.join(", ");
+                    shared.push(format!("{} ({}) with {with}", fact.item, fact.location));
+                }
+            }
+            Ok::<_, EngineError>(shared)
+        })?;
+        if !shared.is_empty() && row.plan.personalisation.is_some() {
+            let what = shared.join("; ");
+            return Err(EngineError::Duplicate {
+                guest: row.name.clone(),
+                what,
+            });
+        }
+        self.write_guest_sidecar(row)?;
+        Ok(format!("{} identity items", facts.len()))
+    }
+}

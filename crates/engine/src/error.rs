@@ -1,0 +1,158 @@
+//! Why an operation failed or was refused.
+
+use stampo_core::names::{GuestName, NameError};
+use stampo_core::plan::PlanRefusal;
+use std::path::PathBuf;
+
+/// Why an operation failed or was refused. Display is a fragment that fits after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Something named in the request does not exist.
+    #[error("find {what} {name}")]
+    NotFound {
+        /// `template`, `version`, `guest` or `operation`.
+        what: &'static str,
+        /// As the user wrote it.
+        name: String,
+    },
+    /// A rule of the lifecycle forbids it.
+    #[error("change {label}")]
+    Refused {
+        /// `name@N`.
+        label: String,
+        /// The rule.
+        source: stampo_core::lifecycle::Refusal,
+    },
+    /// The plan was refused; nothing was reserved.
+    #[error("plan the clones")]
+    Plan(#[from] PlanRefusal),
+    /// It does not fit the present state.
+    #[error("{act}: {why}")]
+    Conflict {
+        /// What was tried.
+        act: String,
+        /// What stands in the way, and what to do.
+        why: String,
+    },
+    /// The request makes no sense.
+    #[error("{act}: {why}")]
+    Usage {
+        /// What was tried.
+        act: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Linked clones read these bytes.
+    #[error("remove the image of {label}: {} linked clones read it: {}", clones.len(), names(clones))]
+    HasLinkedClones {
+        /// `name@N`.
+        label: String,
+        /// The clones.
+        clones: Vec<GuestName>,
+    },
+    /// The clone is not proven unique; it was destroyed.
+    #[error("prove {guest} unique: {what}")]
+    Duplicate {
+        /// The guest.
+        guest: GuestName,
+        /// The items and who else holds them.
+        what: String,
+    },
+    /// Some guests were made, some not.
+    #[error("make {failed} of {all} guests: {first}")]
+    Partial {
+        /// How many failed.
+        failed: usize,
+        /// How many were asked for.
+        all: usize,
+        /// The first failure.
+        first: String,
+    },
+    /// It was cancelled; nothing of it remains.
+    #[error("finish: it was cancelled, and what it had made is gone")]
+    Cancelled,
+    /// The bytes on disk are not what was recorded.
+    #[error("trust the image of {label}: {why}")]
+    Rot {
+        /// `name@N`.
+        label: String,
+        /// What was found.
+        why: String,
+    },
+    /// A file of the host.
+    #[error("{act} {}", path.display())]
+    Io {
+        /// A verb.
+        act: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another room failed.
+    #[error("{act}")]
+    Room {
+        /// What was tried.
+        act: String,
+        /// Its own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The driver failed.
+    #[error("run the guest")]
+    Driver(#[from] stampo_driver::DriverError),
+    /// The catalog failed.
+    #[error(transparent)]
+    Store(#[from] stampo_store::StoreError),
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+fn names(guests: &[GuestName]) -> String {
+    let shown: Vec<&str> = guests.iter().take(10).map(GuestName::as_str).collect();
+    let rest = guests.len().saturating_sub(shown.len());
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+impl EngineError {
+    /// Wraps another room's error with what was tried.
+    pub(crate) fn room<E>(act: impl Into<String>) -> impl FnOnce(E) -> EngineError
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let act = act.into();
+        move |source| EngineError::Room {
+            act,
+            source: source.into(),
+        }
+    }
+
+    /// Wraps an error of the host's file system.
+    pub(crate) fn io(
+        act: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> EngineError {
+        let path = path.into();
+        move |source| EngineError::Io { act, path, source }
+    }
+
+    /// The error and its sources as one line, for a row of the catalog.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            let next = error.to_string();
+            if !text.ends_with(&next) {
+                text.push_str(": ");
+                text.push_str(&next);
+            }
+            source = error.source();
+        }
+        text
+    }
+}

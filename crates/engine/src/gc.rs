@@ -1,0 +1,223 @@
+//! Collecting what nothing needs any more, and saying why everything else stays.
+//!
+//! Roots are: versions that are not purged, linked clones, and images that a living operation
+//! works on. What has no root goes; nothing else is ever looked at, so a file that stampo did not
+//! make is safe anywhere.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_core::guest::GuestState;
+use stampo_core::ids::ImageId;
+use stampo_core::lifecycle::{State, Verb};
+use stampo_core::names::{VersionRef, VersionSelect};
+use stampo_core::size::ByteSize;
+use stampo_store::{GuestRow, VersionRow};
+
+/// One thing in the store, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// What it is.
+    pub kind: SubjectKind,
+    /// Its name.
+    pub name: String,
+    /// The bytes that it takes.
+    pub size: ByteSize,
+    /// Whether it goes.
+    pub goes: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a subject is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// A version.
+    Version(VersionRef),
+    /// An image without a version.
+    Image(ImageId),
+    /// A guest.
+    Guest(stampo_core::names::GuestName),
+    /// What dead processes left in staging.
+    Staging,
+}
+
+impl Engine {
+    /// Everything that collection looks at. Changes nothing.
+    pub fn gc_plan(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
+        let mut subjects = Vec::new();
+        for row in self.store.read(|tx| tx.versions())? {
+            if row.state != State::Purged {
+                subjects.push(self.judge_version(&row, now)?);
+            }
+        }
+        for row in self.store.read(|tx| tx.guests())? {
+            subjects.push(self.judge_guest(&row, now)?);
+        }
+        for image in self.image_ids()? {
+            subjects.extend(self.judge_image(&image)?);
+        }
+        Ok(subjects)
+    }
+
+    /// Removes what can go. The subjects with what became of them.
+    pub fn gc(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
+        let subjects = self.gc_plan(now)?;
+        for subject in subjects.iter().filter(|subject| subject.goes) {
+            match &subject.kind {
+                SubjectKind::Version(reference) => {
+                    self.change_version(reference, Verb::Purge)?;
+                }
+                SubjectKind::Guest(name) => self.remove(name, None)?,
+                SubjectKind::Image(image) => {
+                    self.pool
+                        .remove_image(image)
+                        .map_err(EngineError::room("remove an image"))?;
+                }
+                SubjectKind::Staging => self.sweep_staging()?,
+            }
+            self.faults.reach("gc.removed");
+        }
+        self.sweep_staging()?;
+        Ok(subjects)
+    }
+
+    fn judge_version(&self, row: &VersionRow, now: bool) -> Result<Subject, EngineError> {
+        let clones = match &row.image {
+            Some(image) => self.store.read(|tx| tx.linked_clones(image))?,
+            None => Vec::new(),
+        };
+        let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);
+        let left_ms = row.changed_ms.saturating_add(grace_ms) - self.now_ms();
+        let (goes, reason) = match row.state {
+            State::Retired if !clones.is_empty() => {
+                let names: Vec<&str> = clones.iter().map(|g| g.name.as_str()).collect();
+                (
+                    false,
+                    format!("read by {}: flatten or remove them first", names.join(", ")),
+                )
+            }
+            State::Retired if now || left_ms <= 0 => (true, "retired".to_owned()),
+            State::Retired => {
+                let days = left_ms / 86_400_000;
+                (
+                    false,
+                    format!("retired, restorable for {days} more days (or: stampo gc --now)"),
+                )
+            }
+            State::Failed => (true, "it could not be made".to_owned()),
+            state => (false, state.to_string()),
+        };
+        let size = match &row.image {
+            Some(image) => self.image_usage(image),
+            None => 0,
+        };
+        let reference = VersionRef {
+            template: row.template.clone(),
+            select: VersionSelect::Number(row.number),
+        };
+        let kind = SubjectKind::Version(reference);
+        Ok(Subject {
+            kind,
+            name: row.label(),
+            size: ByteSize(size),
+            goes,
+            reason,
+        })
+    }
+
+    fn judge_guest(&self, row: &GuestRow, now: bool) -> Result<Subject, EngineError> {
+        let ended = row.keep_until_ms.is_none_or(|until| until <= self.now_ms());
+        let (goes, reason) = match row.state {
+            GuestState::Trashed if now || ended => {
+                (true, "removed, its grace time is over".to_owned())
+            }
+            GuestState::Trashed => (
+                false,
+                "removed, restorable until its grace time ends".to_owned(),
+            ),
+            state => (false, state.to_string()),
+        };
+        let size = ByteSize(self.guest_usage(row));
+        let kind = SubjectKind::Guest(row.name.clone());
+        Ok(Subject {
+            kind,
+            name: row.name.to_string(),
+            size,
+            goes,
+            reason,
+        })
+    }
+
+    /// An image is judged only when no version has it; then its version's own line is enough.
+    fn judge_image(&self, image: &ImageId) -> Result<Option<Subject>, EngineError> {
+        let (versions, clones, running) = self.store.read(|tx| {
+            let running = tx.running_operations()?;
+            Ok::<_, EngineError>((
+                tx.versions_with_image(image)?,
+                tx.linked_clones(image)?,
+                running,
+            ))
+        })?;
+        if !versions.is_empty() {
+            return Ok(None);
+        }
+        let pending = running
+            .iter()
+            .any(|o| o.request["pending_image"] == image.as_str());
+        let (goes, reason) = if !clones.is_empty() {
+            let names: Vec<&str> = clones.iter().map(|g| g.name.as_str()).collect();
+            (false, format!("read by {}", names.join(", ")))
+        } else if pending {
+            (false, "an operation works on it".to_owned())
+        } else if self.has_sidecars(image)? {
+            (
+                false,
+                "its sidecar names a version that the catalog does not know: stampo store rescan"
+                    .to_owned(),
+            )
+        } else {
+            (true, "no version has it".to_owned())
+        };
+        let size = ByteSize(self.image_usage(image));
+        let kind = SubjectKind::Image(image.clone());
+        Ok(Some(Subject {
+            kind,
+            name: image.short().to_owned(),
+            size,
+            goes,
+            reason,
+        }))
+    }
+
+    /// Every image in the pool.
+    pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, EngineError> {
+        let scan = self
+            .pool
+            .scan()
+            .map_err(EngineError::room("list the images"))?;
+        for (path, why) in &scan.strange {
+            tracing::warn!(path = %path.display(), why, "something among the images is no image");
+        }
+        Ok(scan.images.into_iter().map(|image| image.id).collect())
+    }
+
+    /// The bytes that an image takes; 0 when it is gone.
+    fn image_usage(&self, image: &ImageId) -> u64 {
+        self.pool
+            .image(image.clone())
+            .map_or(0, |image| image.allocated_bytes)
+    }
+
+    /// The bytes that a guest's own files take on the host.
+    pub fn guest_usage(&self, row: &GuestRow) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let entries = std::fs::read_dir(self.guest_dir(row.id))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries
+            .filter_map(|entry| entry.metadata().ok())
+            .map(|meta| meta.blocks() * 512)
+            .sum()
+    }
+}

@@ -1,0 +1,310 @@
+//! Passports: the identity items of guests, read anew and compared with all other guests.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_core::identity::{IdentityFact, Verdict, verdict};
+use stampo_core::names::GuestName;
+use stampo_core::personalisation::Network;
+use stampo_driver::{ExecRequest, Power};
+use stampo_guest::fs::open_read;
+use stampo_guest::passport::{
+    AgentFiles, Content, ShellFacts, explain, facts_from_agent, patterns, read_facts,
+};
+use stampo_image::device::BlockDevice;
+use stampo_image::partition::{Layout, Table};
+use stampo_store::{GuestRow, SALT, StoreError};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Where a passport's items were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The guest's disk; it did not run.
+    Disk,
+    /// The guest agent; it ran.
+    Agent,
+    /// The catalog: as recorded when the guest was made, because neither could be read.
+    Catalog,
+}
+
+/// Every identity item of a guest with its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassportOf {
+    /// The guest.
+    pub guest: GuestName,
+    /// Where the items were read.
+    pub source: Source,
+    /// The items.
+    pub items: Vec<(IdentityFact, Verdict)>,
+}
+
+/// How long one question to the agent may take.
+const AGENT_LIMIT: Duration = Duration::from_secs(20);
+/// The largest file that the passport looks at.
+const FILE_LIMIT_BYTES: usize = 64 << 10;
+
+impl Engine {
+    /// The passports of these guests; of all complete guests when none is named.
+    pub fn passports(&self, names: &[GuestName]) -> Result<Vec<PassportOf>, EngineError> {
+        let rows = if names.is_empty() {
+            let all = self.store.read(|tx| tx.guests())?;
+            all.into_iter()
+                .filter(|row| row.state.is_complete())
+                .collect()
+        } else {
+            names
+                .iter()
+                .map(|name| self.ready_guest(name, "read the passport of"))
+                .collect::<Result<Vec<_>, _>>()?
+        };
+        let mut read = Vec::new();
+        for row in rows {
+            let (source, facts) = self.current_facts(&row)?;
+            if source != Source::Catalog {
+                self.store.write(|tx| tx.put_facts(row.id, &facts))?;
+            }
+            read.push((row, source, facts));
+        }
+        // Compared only when all are recorded: two guests that are asked for together see each other.
+        read.into_iter()
+            .map(|(row, source, facts)| self.judge(&row, source, facts))
+            .collect()
+    }
+
+    fn judge(
+        &self,
+        row: &GuestRow,
+        source: Source,
+        facts: Vec<IdentityFact>,
+    ) -> Result<PassportOf, EngineError> {
+        let holders = self.store.read(|tx| tx.holders(row.id, &facts))?;
+        let items = facts
+            .into_iter()
+            .map(|fact| {
+                let verdict = verdict(&row.name, &fact, &of_item(&holders, &fact.item));
+                (fact, verdict)
+            })
+            .collect();
+        Ok(PassportOf {
+            guest: row.name.clone(),
+            source,
+            items,
+        })
+    }
+
+    /// The facts of a guest as they are now, and where they were read.
+    fn current_facts(&self, row: &GuestRow) -> Result<(Source, Vec<IdentityFact>), EngineError> {
+        match self.power(row) {
+            Power::Stopped | Power::Undefined => Ok((Source::Disk, self.facts_from_disk(row)?)),
+            Power::Running { .. }
+                if self
+                    .driver
+                    .agent_ping(row.id, Duration::from_secs(5))
+                    .is_ok() =>
+            {
+                Ok((Source::Agent, self.facts_from_agent(row)?))
+            }
+            Power::Running { .. } | Power::Unknown { .. } => {
+                let rows = self.store.read(|tx| tx.facts(row.id))?;
+                Ok((
+                    Source::Catalog,
+                    rows.into_iter().map(|row| row.fact).collect(),
+                ))
+            }
+        }
+    }
+
+    /// The salt of all identity hashes in this catalog.
+    fn salt(&self) -> Result<[u8; 32], EngineError> {
+        let text = self.store.read(|tx| tx.setting(SALT))?.unwrap_or_default();
+        let mut salt = [0; 32];
+        hex::decode_to_slice(&text, &mut salt).map_err(|_| {
+            EngineError::Store(StoreError::Damaged {
+                table: "settings",
+                column: "value",
+                text: SALT.to_owned(),
+            })
+        })?;
+        Ok(salt)
+    }
+
+    /// A guest's facts, read from its disk by the independent reader. The guest must not run.
+    pub(crate) fn facts_from_disk(&self, row: &GuestRow) -> Result<Vec<IdentityFact>, EngineError> {
+        let act = || format!("read the passport of {}", row.name);
+        let disk = self.open_disk(row, false)?;
+        let shell = self.shell_facts(row, Some(disk.as_ref()))?;
+        let salt = self.salt()?;
+        let reader = open_read(disk).map_err(EngineError::room(act()))?;
+        let mut facts = read_facts(reader.as_ref(), &shell, &salt);
+        self.explain_shared(row, &mut facts, &salt)?;
+        Ok(facts)
+    }
+
+    /// Marks what is the version's own and does no harm when it is shared.
+    fn explain_shared(
+        &self,
+        row: &GuestRow,
+        facts: &mut [IdentityFact],
+        salt: &[u8; 32],
+    ) -> Result<(), EngineError> {
+        let Some(version) = self.store.read(|tx| tx.version(row.version))? else {
+            return Ok(());
+        };
+        if !self.pool.image_disk(&row.image).exists() {
+            return Ok(());
+        }
+        let disk = self.open_image(&version)?;
+        let shell = table_facts(disk.as_ref(), ShellFacts::default())?;
+        let reader = open_read(disk).map_err(EngineError::room("read the version's identity"))?;
+        explain(facts, &read_facts(reader.as_ref(), &shell, salt));
+        Ok(())
+    }
+
+    fn shell_facts(
+        &self,
+        row: &GuestRow,
+        disk: Option<&dyn BlockDevice>,
+    ) -> Result<ShellFacts, EngineError> {
+        let definition = self.definition(row)?;
+        let address = |nic: &stampo_core::plan::NicPlan| match &nic.network {
+            Network::Static { address, .. } => Some(address.address),
+            Network::Dhcp => None,
+        };
+        let dir = self.guest_dir(row.id);
+        let own = |name: &str| {
+            let path = dir.join(name);
+            path.exists().then(|| path.display().to_string())
+        };
+        let shell = ShellFacts {
+            smbios_uuid: Some(row.id.0),
+            smbios_serial: Some(row.plan.serial.clone()),
+            macs: row.plan.nics.iter().map(|nic| nic.mac).collect(),
+            addresses: row.plan.nics.iter().filter_map(address).collect(),
+            generation_id: Some(row.plan.generation_id),
+            disk_serials: definition
+                .disks
+                .into_iter()
+                .map(|disk| disk.serial)
+                .collect(),
+            nvram: own("nvram.fd").or_else(|| own("vars.fd")),
+            tpm_state: own("tpm"),
+            kept: self.made(row)?.kept,
+            ..ShellFacts::default()
+        };
+        match disk {
+            Some(disk) => table_facts(disk, shell),
+            None => Ok(shell),
+        }
+    }
+
+    /// A running guest's facts, out of the files that its agent reads for us.
+    fn facts_from_agent(&self, row: &GuestRow) -> Result<Vec<IdentityFact>, EngineError> {
+        let files = self.fetch_files(row)?;
+        let shell = self.shell_facts(row, None)?;
+        let salt = self.salt()?;
+        let mut facts = facts_from_agent(&files, &shell, &salt);
+        self.explain_shared(row, &mut facts, &salt)?;
+        self.keep_disk_facts(row, &mut facts)?;
+        Ok(facts)
+    }
+
+    /// What only the disk shows is taken from the last reading of the disk.
+    fn keep_disk_facts(
+        &self,
+        row: &GuestRow,
+        facts: &mut Vec<IdentityFact>,
+    ) -> Result<(), EngineError> {
+        let of_disk = |item: &str| {
+            item == "filesystem.uuid" || item == "disk.guid" || item.starts_with("partition.")
+        };
+        let recorded = self.store.read(|tx| tx.facts(row.id))?;
+        for fact in recorded
+            .into_iter()
+            .map(|row| row.fact)
+            .filter(|fact| of_disk(&fact.item))
+        {
+            if !facts.iter().any(|other| other.item == fact.item) {
+                facts.push(fact);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file that the passport looks at: one command lists what exists, then each is read.
+    fn fetch_files(&self, row: &GuestRow) -> Result<AgentFiles, EngineError> {
+        let mut files = AgentFiles::default();
+        for pattern in patterns().filter(|pattern| !pattern.contains('*')) {
+            files.files.insert(pattern.to_owned(), Content::Absent);
+        }
+        for path in self.existing(row)? {
+            let read = self
+                .driver
+                .agent_read_file(row.id, &path, FILE_LIMIT_BYTES, AGENT_LIMIT);
+            let content = read.map_or_else(
+                |error| Content::Unreadable(error.to_string()),
+                Content::Bytes,
+            );
+            files.files.insert(path, content);
+        }
+        Ok(files)
+    }
+
+    /// The paths in a running guest that match the passport's patterns. Its answer is hostile:
+    /// only paths that match are taken.
+    fn existing(&self, row: &GuestRow) -> Result<Vec<String>, EngineError> {
+        let all: Vec<&str> = patterns().collect();
+        let words = all.join(" ");
+        let script =
+            format!("for f in {words}; do [ -e \"$f\" ] && printf '%s\\n' \"$f\"; done; :");
+        let request = ExecRequest {
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
+            input: Vec::new(),
+            timeout: AGENT_LIMIT,
+        };
+        let outcome = self.driver.agent_exec(row.id, &request)?;
+        let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        let fits =
+            |line: &str| line.len() < 4096 && all.iter().any(|pattern| matches(pattern, line));
+        Ok(text
+            .lines()
+            .filter(|line| fits(line))
+            .take(1024)
+            .map(str::to_owned)
+            .collect())
+    }
+}
+
+/// Whether a path matches a pattern with at most one `*`, which matches within one component.
+fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == path,
+        Some((start, end)) => path
+            .strip_prefix(start)
+            .and_then(|rest| rest.strip_suffix(end))
+            .is_some_and(|middle| !middle.contains('/')),
+    }
+}
+
+/// The facts of a disk's partition table.
+fn table_facts(disk: &dyn BlockDevice, mut shell: ShellFacts) -> Result<ShellFacts, EngineError> {
+    let layout = Layout::read(disk).map_err(EngineError::room("read the partition table"))?;
+    match layout.table {
+        Table::Gpt { disk_guid } => shell.disk_guid = Some(disk_guid),
+        Table::Mbr { signature } => {
+            shell.disk_guid = Some(uuid::Uuid::from_u128(u128::from(signature)))
+        }
+        Table::None => {}
+    }
+    shell.partition_guids = layout.partitions.iter().filter_map(|p| p.guid).collect();
+    Ok(shell)
+}
+
+/// Who holds which value of one item.
+pub(crate) fn of_item(
+    holders: &HashMap<(String, String), Vec<GuestName>>,
+    item: &str,
+) -> HashMap<String, Vec<GuestName>> {
+    let same = holders.iter().filter(|((of, _), _)| of == item);
+    same.map(|((_, hash), names)| (hash.clone(), names.clone()))
+        .collect()
+}

@@ -1,0 +1,143 @@
+//! Starting and stopping guests, and waiting until ssh answers.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_core::names::GuestName;
+use stampo_core::personalisation::Network;
+use stampo_driver::{Power, StopMethod, StoppedBy};
+use stampo_store::GuestRow;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long one try to reach ssh may take. Emulated guests are slow to answer.
+const TRY: Duration = Duration::from_secs(3);
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest identification line of an ssh server (RFC 4253, section 4.2).
+const BANNER_BYTES: u64 = 255;
+
+impl Engine {
+    /// Starts a guest unless it runs.
+    pub fn start(&self, name: &GuestName) -> Result<GuestRow, EngineError> {
+        let mut row = self.ready_guest(name, "start")?;
+        self.refuse_without_base(&row)?;
+        self.driver.ensure_defined(&self.definition(&row)?)?;
+        self.start_row(&mut row)?;
+        self.store
+            .write(|tx| self.audit(tx, "start", name.as_str(), ""))?;
+        Ok(row)
+    }
+
+    /// Stops a guest: agent, then ACPI, then kill; at once with `kill`.
+    pub fn stop(&self, name: &GuestName, kill: bool) -> Result<StoppedBy, EngineError> {
+        let row = self.guest_row(name)?;
+        let method = if kill {
+            StopMethod::Kill
+        } else {
+            StopMethod::Graceful {
+                agent: self.settings.stop_agent,
+                acpi: self.settings.stop_acpi,
+            }
+        };
+        let by = self.driver.ensure_stopped(row.id, method)?;
+        self.store
+            .write(|tx| self.audit(tx, "stop", name.as_str(), &format!("{by:?}")))?;
+        Ok(by)
+    }
+
+    /// What a guest does now; a driver that can't tell gives `Unknown`, never `Stopped`.
+    pub fn power(&self, row: &GuestRow) -> Power {
+        match self.driver.observe(row.id) {
+            Ok(power) => power,
+            Err(error) => Power::Unknown {
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    /// An error unless the guest is known not to run.
+    pub(crate) fn refuse_unless_stopped(
+        &self,
+        row: &GuestRow,
+        act: &str,
+    ) -> Result<(), EngineError> {
+        let act = format!("{act} {}", row.name);
+        match self.power(row) {
+            Power::Stopped | Power::Undefined => Ok(()),
+            Power::Running { .. } => {
+                let why = format!("it runs; stop it first: stampo stop {}", row.name);
+                Err(EngineError::Conflict { act, why })
+            }
+            Power::Unknown { reason } => Err(EngineError::Conflict { act, why: reason }),
+        }
+    }
+
+    /// A linked clone can't run without the image that it reads.
+    fn refuse_without_base(&self, row: &GuestRow) -> Result<(), EngineError> {
+        let base = self.pool.image_disk(&row.image);
+        if row.kind == stampo_core::goal::CloneKind::Linked && !base.exists() {
+            let why = format!("the image that it reads is gone: {}", base.display());
+            return Err(EngineError::Conflict {
+                act: format!("start {}", row.name),
+                why,
+            });
+        }
+        Ok(())
+    }
+
+    /// Where ssh reaches a guest; `None` when only a DHCP server knows.
+    pub fn ssh_address(row: &GuestRow) -> Option<SocketAddr> {
+        let nic = row.plan.nics.first()?;
+        if let Some(port) = nic.ssh_port {
+            return Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        }
+        match &nic.network {
+            Network::Static { address, .. } => Some(SocketAddr::new(address.address, 22)),
+            Network::Dhcp => None,
+        }
+    }
+
+    /// Waits until a guest's ssh server identifies itself. Milliseconds since the guest started.
+    pub fn wait_ssh(&self, name: &GuestName, timeout: Duration) -> Result<u64, EngineError> {
+        let row = self.ready_guest(name, "reach")?;
+        let act = || format!("reach ssh of {name}");
+        let address = Engine::ssh_address(&row).ok_or_else(|| EngineError::Conflict {
+            act: act(),
+            why: "its address comes from a DHCP server; ask that server, or give --address"
+                .to_owned(),
+        })?;
+        let start = Instant::now();
+        loop {
+            let Power::Running { uptime_ms, .. } = self.power(&row) else {
+                let why = format!("it does not run; see what it said last: stampo logs {name}");
+                return Err(EngineError::Conflict { act: act(), why });
+            };
+            if has_ssh_banner(address) {
+                return Ok(uptime_ms);
+            }
+            if start.elapsed() > timeout {
+                let why = format!(
+                    "no answer from {address} within {} s; see its console: stampo logs {name}",
+                    timeout.as_secs()
+                );
+                return Err(EngineError::Conflict { act: act(), why });
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Whether an ssh server identifies itself there (RFC 4253, section 4.2). A forwarded port accepts
+/// connections before the guest does, so an open port alone proves nothing.
+fn has_ssh_banner(address: SocketAddr) -> bool {
+    let Ok(stream) = TcpStream::connect_timeout(&address, TRY) else {
+        return false;
+    };
+    if stream.set_read_timeout(Some(TRY)).is_err() {
+        return false;
+    }
+    let mut line = Vec::new();
+    let read = BufReader::new(stream.take(BANNER_BYTES)).read_until(b'\n', &mut line);
+    read.is_ok() && line.starts_with(b"SSH-2.0-")
+}

@@ -1,0 +1,179 @@
+//! Sidecars: what is needed to rebuild the catalog, kept beside the bytes.
+//!
+//! `images/<image-id>/version-<version-id>.json` for each version of an image, and
+//! `guests/<guest-id>/guest.json` for each guest. They are written after the catalog's commit, by
+//! the same operation, so that recovery writes them again when the process ended in between.
+//! They hold no secrets: a guest's personalisation is left out.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use serde::{Deserialize, Serialize};
+use stampo_core::goal::CloneKind;
+use stampo_core::hardware::Hardware;
+use stampo_core::identity::IdentityFact;
+use stampo_core::ids::{GuestId, ImageId, VersionId};
+use stampo_core::lifecycle::State;
+use stampo_core::names::{GuestName, TemplateName};
+use stampo_core::plan::GuestPlan;
+use stampo_core::size::ByteSize;
+use stampo_image::durable;
+use stampo_store::{ExceptionRow, GuestRow, VersionRow};
+use std::path::{Path, PathBuf};
+
+/// The form of the files. A file of a higher form is refused, never guessed at.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The largest sidecar that is read.
+pub(crate) const LIMIT_BYTES: u64 = 16 << 20;
+
+/// A version's sidecar.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct VersionSidecar {
+    pub format: u32,
+    pub id: VersionId,
+    pub template: TemplateName,
+    pub number: u32,
+    pub state: State,
+    pub image: ImageId,
+    pub virtual_size: ByteSize,
+    pub data: ByteSize,
+    pub hardware: Hardware,
+    pub origin: serde_json::Value,
+    pub proof: Option<serde_json::Value>,
+    pub exceptions: Vec<ExceptionSidecar>,
+    pub created_ms: i64,
+    pub changed_ms: i64,
+    pub verified_ms: Option<i64>,
+}
+
+/// An accepted finding in a version's sidecar.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ExceptionSidecar {
+    pub finding: String,
+    pub path: String,
+    pub reason: String,
+    pub actor: String,
+    pub created_ms: i64,
+}
+
+/// A guest's sidecar.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GuestSidecar {
+    pub format: u32,
+    pub id: GuestId,
+    pub name: GuestName,
+    pub version: VersionId,
+    /// `name@N`, for a person who reads this without a catalog.
+    pub version_label: String,
+    pub image: ImageId,
+    pub kind: CloneKind,
+    pub plan: GuestPlan,
+    pub host_keys: Vec<String>,
+    /// The salt that the facts were hashed with; facts of another salt can't be compared.
+    pub facts: Vec<IdentityFact>,
+    pub created_ms: i64,
+}
+
+impl Engine {
+    fn version_sidecar_path(&self, image: &ImageId, id: VersionId) -> PathBuf {
+        self.pool
+            .image_dir(image)
+            .join(format!("version-{id}.json"))
+    }
+
+    /// Writes a version's sidecar, if the version has bytes.
+    pub(crate) fn write_version_sidecar(&self, row: &VersionRow) -> Result<(), EngineError> {
+        let Some(image) = &row.image else {
+            return Ok(());
+        };
+        let exceptions = self.store.read(|tx| tx.exceptions(row.id))?;
+        let sidecar = VersionSidecar {
+            format: FORMAT,
+            id: row.id,
+            template: row.template.clone(),
+            number: row.number,
+            state: row.state,
+            image: image.clone(),
+            virtual_size: row.virtual_size,
+            data: row.data,
+            hardware: row.hardware.clone(),
+            origin: row.origin.clone(),
+            proof: row.proof.clone(),
+            exceptions: exceptions.into_iter().map(ExceptionSidecar::from).collect(),
+            created_ms: row.created_ms,
+            changed_ms: row.changed_ms,
+            verified_ms: row.verified_ms,
+        };
+        write_json(&self.version_sidecar_path(image, row.id), &sidecar)
+    }
+
+    /// Removes a version's sidecar.
+    pub(crate) fn remove_version_sidecar(
+        &self,
+        image: &ImageId,
+        row: &VersionRow,
+    ) -> Result<(), EngineError> {
+        let path = self.version_sidecar_path(image, row.id);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(EngineError::io("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a guest's sidecar into its directory.
+    pub(crate) fn write_guest_sidecar(&self, row: &GuestRow) -> Result<(), EngineError> {
+        let (label, facts) = self.store.read(|tx| {
+            let version = tx.version(row.version)?;
+            let facts = tx.facts(row.id)?;
+            Ok::<_, EngineError>((version.map(|v| v.label()), facts))
+        })?;
+        let sidecar = GuestSidecar {
+            format: FORMAT,
+            id: row.id,
+            name: row.name.clone(),
+            version: row.version,
+            version_label: label.unwrap_or_default(),
+            image: row.image.clone(),
+            kind: row.kind,
+            plan: GuestPlan {
+                personalisation: None,
+                ..row.plan.clone()
+            },
+            host_keys: row.host_keys.clone(),
+            facts: facts.into_iter().map(|row| row.fact).collect(),
+            created_ms: row.created_ms,
+        };
+        write_json(&self.guest_dir(row.id).join("guest.json"), &sidecar)
+    }
+}
+
+impl From<ExceptionRow> for ExceptionSidecar {
+    fn from(row: ExceptionRow) -> Self {
+        ExceptionSidecar {
+            finding: row.finding,
+            path: row.path,
+            reason: row.reason,
+            actor: row.actor,
+            created_ms: row.created_ms,
+        }
+    }
+}
+
+impl From<ExceptionSidecar> for ExceptionRow {
+    fn from(sidecar: ExceptionSidecar) -> Self {
+        ExceptionRow {
+            finding: sidecar.finding,
+            path: sidecar.path,
+            reason: sidecar.reason,
+            actor: sidecar.actor,
+            created_ms: sidecar.created_ms,
+        }
+    }
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), EngineError> {
+    let text = serde_json::to_vec_pretty(value).map_err(EngineError::room("write a sidecar"))?;
+    durable::write_file_durably(path, &text, 0o600).map_err(EngineError::room("write a sidecar"))
+}

@@ -1,0 +1,141 @@
+//! Reading a version's bytes and its proof again, and looking inside.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::version::Bare;
+use crate::work::{PhaseProgress, Watch, Work};
+use stampo_core::ids::OperationId;
+use stampo_core::lifecycle::{Evidence, Verb, transition};
+use stampo_core::names::VersionRef;
+use stampo_image::pool::PoolError;
+use stampo_store::{OperationState, VersionRow};
+
+/// A verification that was accepted.
+pub struct Verify {
+    /// The operation.
+    pub operation: OperationId,
+    /// The version.
+    pub version: VersionRow,
+}
+
+impl Engine {
+    /// Claims a version for verification.
+    pub fn submit_verify(&self, reference: &VersionRef) -> Result<Verify, EngineError> {
+        self.store.write(|tx| {
+            let mut row = self.find_version(tx, reference, Bare::Newest)?;
+            if row.image.is_none() {
+                return Err(EngineError::NotFound {
+                    what: "the image of",
+                    name: row.label(),
+                });
+            }
+            self.refuse_if_busy(tx, &row)?;
+            let operation = self.new_operation("verify", &row.label(), serde_json::json!({}));
+            row.operation = Some(operation.id);
+            tx.insert_operation(&operation)?;
+            tx.update_version(&row)?;
+            Ok(Verify {
+                operation: operation.id,
+                version: row,
+            })
+        })
+    }
+
+    /// Carries out an accepted verification. Bytes that do not match put the version into
+    /// quarantine, and are an error.
+    pub fn run_verify(&self, verify: Verify, watch: &dyn Watch) -> Result<VersionRow, EngineError> {
+        let work = Work::new(self, verify.operation, watch);
+        match self.verify_version(&work, verify.version) {
+            Ok(row) => Ok(row),
+            Err(error @ EngineError::Rot { .. }) => Err(error),
+            Err(error) => self.give_up(&work, error),
+        }
+    }
+
+    fn verify_version(
+        &self,
+        work: &Work<'_>,
+        mut row: VersionRow,
+    ) -> Result<VersionRow, EngineError> {
+        let label = row.label();
+        let missing = || EngineError::NotFound {
+            what: "the image of",
+            name: label.clone(),
+        };
+        let image = row.image.clone().ok_or_else(missing)?;
+        let result = work.phase(&label, "digest", || {
+            let progress = PhaseProgress {
+                work,
+                phase: "digest",
+            };
+            match self.pool.verify_image(&image, &progress) {
+                Ok(()) => Ok((Ok(()), "every byte is as it was recorded".to_owned())),
+                // What can't be read right now says nothing about the bytes.
+                Err(error) if is_rot(&error) => {
+                    Ok((Err(chain(&error)), "the bytes have changed".to_owned()))
+                }
+                Err(error) => Err(EngineError::room(format!("read the image of {label}"))(
+                    error,
+                )),
+            }
+        })?;
+        if let Err(why) = result {
+            return self.quarantine(work, row, why);
+        }
+        if row.state.is_immutable() {
+            let proof = self.prove_disk(work, &label, &self.pool.image_disk(&image))?;
+            row.proof =
+                Some(serde_json::to_value(&proof).map_err(EngineError::room("record the proof"))?);
+        }
+        row.verified_ms = Some(self.now_ms());
+        self.commit_version(work, &mut row, "verify", |_| Ok(()))?;
+        Ok(row)
+    }
+
+    fn quarantine(
+        &self,
+        work: &Work<'_>,
+        mut row: VersionRow,
+        why: String,
+    ) -> Result<VersionRow, EngineError> {
+        let label = row.label();
+        if let Ok(state) = transition(row.state, Verb::Quarantine, Evidence::default()) {
+            row.state = state;
+        }
+        row.operation = None;
+        row.changed_ms = self.now_ms();
+        work.end(OperationState::Failed, Some(&why), |tx| {
+            tx.update_version(&row)?;
+            self.audit(tx, "quarantine", &label, &why)
+        })?;
+        self.write_version_sidecar(&row)?;
+        Err(EngineError::Rot { label, why })
+    }
+
+    /// What is inside a version's disk.
+    pub fn inspect(&self, reference: &VersionRef) -> Result<serde_json::Value, EngineError> {
+        let row = self.version_row(reference)?;
+        let inspection = stampo_guest::inspect::inspect(self.open_image(&row)?)
+            .map_err(EngineError::room(format!("inspect {}", row.label())))?;
+        serde_json::to_value(inspection).map_err(EngineError::room("print the inspection"))
+    }
+}
+
+fn is_rot(error: &PoolError) -> bool {
+    use stampo_image::identity::IdentityError;
+    matches!(
+        error,
+        PoolError::Identity {
+            source: IdentityError::Size { .. } | IdentityError::Corrupt { .. },
+            ..
+        } | PoolError::ForeignIndex(_)
+            | PoolError::Index { .. }
+    )
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,231 @@
+//! Versions: finding them, and the changes that move no bytes: accept, publish, retire, restore.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::work::{Unwatched, Work};
+use stampo_core::ids::VersionId;
+use stampo_core::lifecycle::{Evidence, Refusal, State, Verb, transition};
+use stampo_core::names::{VersionRef, VersionSelect};
+use stampo_store::{ExceptionRow, OperationState, Tx, VersionRow};
+
+/// Which version a bare template name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bare {
+    /// The newest that may be cloned.
+    Clonable,
+    /// The newest that has bytes.
+    Newest,
+}
+
+impl Engine {
+    /// The version that the user means.
+    pub(crate) fn find_version(
+        &self,
+        tx: &Tx<'_>,
+        reference: &VersionRef,
+        bare: Bare,
+    ) -> Result<VersionRow, EngineError> {
+        let missing = |what| EngineError::NotFound {
+            what,
+            name: reference.to_string(),
+        };
+        let template = tx
+            .template(&reference.template)?
+            .ok_or_else(|| missing("template"))?;
+        let versions = tx.versions_of(template.id)?;
+        let fits = |row: &VersionRow| match &reference.select {
+            VersionSelect::Number(number) => row.number == *number,
+            VersionSelect::Latest if bare == Bare::Clonable => row.state.is_clonable(),
+            VersionSelect::Latest => row.state != State::Purged,
+            VersionSelect::Channel(_) => false,
+        };
+        let what = match (&reference.select, bare) {
+            (VersionSelect::Latest, Bare::Clonable) => "a published version of",
+            (VersionSelect::Channel(_), _) => "channel",
+            _ => "version",
+        };
+        versions.into_iter().find(fits).ok_or_else(|| missing(what))
+    }
+
+    /// The version that the user means; a bare name is the newest that has bytes.
+    pub fn version_row(&self, reference: &VersionRef) -> Result<VersionRow, EngineError> {
+        self.store
+            .read(|tx| self.find_version(tx, reference, Bare::Newest))
+    }
+
+    /// What the lifecycle's rules look at.
+    pub(crate) fn evidence(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<Evidence, EngineError> {
+        let open_findings = match &row.proof {
+            None => None,
+            Some(proof) => Some(self.open_findings(tx, row.id, proof)?),
+        };
+        let linked_clones = match &row.image {
+            // Another version with the same image keeps the bytes, so its clones do not count.
+            Some(image) if tx.versions_with_image(image)?.len() <= 1 => {
+                tx.linked_clones(image)?.len()
+            }
+            _ => 0,
+        };
+        Ok(Evidence {
+            open_findings,
+            linked_clones,
+        })
+    }
+
+    fn open_findings(
+        &self,
+        tx: &Tx<'_>,
+        version: VersionId,
+        proof: &serde_json::Value,
+    ) -> Result<usize, EngineError> {
+        let proof = crate::seal::proof_from(proof)?;
+        let exceptions = crate::seal::exceptions(&tx.exceptions(version)?);
+        Ok(proof.open_findings(&exceptions).len())
+    }
+
+    /// How many findings nobody accepted; `None` when there is no proof.
+    pub fn open_finding_count(&self, row: &VersionRow) -> Result<Option<usize>, EngineError> {
+        self.store
+            .read(|tx| Ok(self.evidence(tx, row)?.open_findings))
+    }
+
+    /// Moves a version to the state that `verb` leads to: catalog first, then the sidecar.
+    pub fn change_version(
+        &self,
+        reference: &VersionRef,
+        verb: Verb,
+    ) -> Result<VersionRow, EngineError> {
+        let label = self.version_row(reference)?.label();
+        let operation = self.new_operation(verb.as_str(), &label, serde_json::Value::Null);
+        let id = operation.id;
+        let row = self.store.write_durably(|tx| {
+            let mut row = self.find_version(tx, reference, Bare::Newest)?;
+            self.refuse_if_busy(tx, &row)?;
+            let evidence = self.evidence(tx, &row)?;
+            row.state = transition(row.state, verb, evidence).map_err(|source| {
+                if let Refusal::HasLinkedClones(_) = source {
+                    return self.linked_clones_error(tx, &row);
+                }
+                EngineError::Refused {
+                    label: row.label(),
+                    source,
+                }
+            })?;
+            row.changed_ms = self.now_ms();
+            row.operation = Some(id);
+            tx.insert_operation(&operation)?;
+            tx.update_version(&row)?;
+            self.audit(tx, verb.as_str(), &row.label(), row.state.as_str())?;
+            Ok::<_, EngineError>(row)
+        })?;
+        self.faults.reach("version.committed");
+        self.finish_change(&Work::new(self, id, &Unwatched), row.id)?;
+        Ok(row)
+    }
+
+    /// The part of a change after its commit. Recovery runs it too.
+    pub(crate) fn finish_change(&self, work: &Work<'_>, id: VersionId) -> Result<(), EngineError> {
+        if let Some(row) = self.store.read(|tx| tx.version(id))? {
+            if row.state == State::Purged {
+                self.drop_unused_image(&row)?;
+            } else {
+                self.write_version_sidecar(&row)?;
+            }
+            self.faults.reach("version.sidecar");
+        }
+        work.end(OperationState::Done, None, |_| Ok(()))
+    }
+
+    /// Removes a purged version's sidecar, and its image when no other version has it.
+    fn drop_unused_image(&self, row: &VersionRow) -> Result<(), EngineError> {
+        let Some(image) = &row.image else {
+            return Ok(());
+        };
+        self.remove_version_sidecar(image, row)?;
+        let others = self.store.read(|tx| tx.versions_with_image(image))?;
+        if others.is_empty() {
+            self.pool
+                .remove_image(image)
+                .map_err(EngineError::room(format!(
+                    "remove the image of {}",
+                    row.label()
+                )))?;
+        }
+        Ok(())
+    }
+
+    fn linked_clones_error(&self, tx: &Tx<'_>, row: &VersionRow) -> EngineError {
+        let clones = row.image.as_ref().map(|image| tx.linked_clones(image));
+        match clones {
+            Some(Ok(rows)) => EngineError::HasLinkedClones {
+                label: row.label(),
+                clones: rows.into_iter().map(|guest| guest.name).collect(),
+            },
+            Some(Err(error)) => error.into(),
+            None => EngineError::HasLinkedClones {
+                label: row.label(),
+                clones: Vec::new(),
+            },
+        }
+    }
+
+    /// Refuses to touch a version that a living operation works on.
+    pub(crate) fn refuse_if_busy(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<(), EngineError> {
+        let Some(id) = row.operation else {
+            return Ok(());
+        };
+        match tx.operation(id)? {
+            Some(operation) if operation.state == OperationState::Running => {
+                Err(EngineError::Conflict {
+                    act: format!("change {}", row.label()),
+                    why: format!(
+                        "a {} of it is going on; wait for it, or cancel it",
+                        operation.kind
+                    ),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Accepts a finding of a version's proof.
+    pub fn accept(
+        &self,
+        reference: &VersionRef,
+        finding: &str,
+        path: Option<&str>,
+        reason: &str,
+    ) -> Result<VersionRow, EngineError> {
+        if reason.trim().is_empty() || finding.trim().is_empty() {
+            let why = "name the finding and give a reason; the reason is recorded".to_owned();
+            return Err(EngineError::Usage {
+                act: "accept a finding".to_owned(),
+                why,
+            });
+        }
+        self.store.write_durably(|tx| {
+            let row = self.find_version(tx, reference, Bare::Newest)?;
+            let known = match &row.proof {
+                Some(proof) => crate::seal::proof_from(proof)?.has_finding(finding),
+                None => false,
+            };
+            if !known {
+                let name = format!("{finding} of {}", row.label());
+                return Err(EngineError::NotFound {
+                    what: "finding",
+                    name,
+                });
+            }
+            let exception = ExceptionRow {
+                finding: finding.to_owned(),
+                path: path.unwrap_or_default().to_owned(),
+                reason: reason.to_owned(),
+                actor: self.settings.actor.clone(),
+                created_ms: self.now_ms(),
+            };
+            tx.put_exception(row.id, &exception)?;
+            self.audit(tx, "accept", &row.label(), &format!("{finding}: {reason}"))?;
+            Ok(row)
+        })
+    }
+}

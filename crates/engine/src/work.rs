@@ -1,0 +1,212 @@
+//! Working on an operation: claiming it, reporting, being cancelled, ending it.
+//!
+//! ```text
+//! begin ─→ (steps: event, progress, check_cancelled) ─→ end(done | failed | undone)
+//! ```
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_core::ids::OperationId;
+use stampo_image::process_identity::ProcessIdentity;
+use stampo_store::{EventRow, OperationRow, OperationState, StoreError, Tx};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long a claim holds when its owner can't be identified.
+const LEASE_MS: i64 = 10 * 60 * 1000;
+
+/// Someone who watches an operation.
+pub trait Watch: Sync {
+    /// A phase ended.
+    fn event(&self, event: &EventRow);
+    /// How far a long phase is: bytes or units done, and in all (0: unknown).
+    fn progress(&self, phase: &str, done: u64, total: u64);
+    /// Whether to stop now.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// Nobody watches.
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn event(&self, _event: &EventRow) {}
+    fn progress(&self, _phase: &str, _done: u64, _total: u64) {}
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// An operation that this process works on.
+pub struct Work<'a> {
+    /// The engine.
+    pub(crate) engine: &'a Engine,
+    /// The operation.
+    pub(crate) id: OperationId,
+    watch: &'a dyn Watch,
+    cancelled: AtomicBool,
+}
+
+impl Engine {
+    /// A new operation row, claimed by this process. The caller inserts it with its intent.
+    pub(crate) fn new_operation(
+        &self,
+        kind: &str,
+        subject: &str,
+        request: serde_json::Value,
+    ) -> OperationRow {
+        let now_ms = self.now_ms();
+        OperationRow {
+            id: OperationId(Uuid::now_v7()),
+            kind: kind.to_owned(),
+            subject: subject.to_owned(),
+            request,
+            state: OperationState::Running,
+            cancel: false,
+            owner: Some(self.owner()),
+            lease_until_ms: now_ms + LEASE_MS,
+            error: None,
+            created_ms: now_ms,
+            ended_ms: None,
+        }
+    }
+
+    fn owner(&self) -> String {
+        serde_json::to_string(&self.me).expect("three numbers and texts serialise")
+    }
+
+    /// Whether the process that claimed this operation still works on it.
+    pub(crate) fn is_claimed_by_other(&self, row: &OperationRow) -> bool {
+        let Some(owner) = &row.owner else {
+            return false;
+        };
+        match serde_json::from_str::<ProcessIdentity>(owner) {
+            Ok(owner) if owner == self.me => false,
+            // The catalog is a file of this machine, so a process of another boot is gone.
+            Ok(owner) => owner.is_alive().unwrap_or(true),
+            Err(_) => row.lease_until_ms > self.now_ms(),
+        }
+    }
+
+    /// Claims an operation that nobody works on. `false` when somebody does.
+    pub(crate) fn claim(&self, id: OperationId) -> Result<bool, EngineError> {
+        let owner = self.owner();
+        let until_ms = self.now_ms() + LEASE_MS;
+        self.store.write(|tx| {
+            let Some(row) = tx.operation(id)? else {
+                return Ok(false);
+            };
+            if row.state != OperationState::Running || self.is_claimed_by_other(&row) {
+                return Ok(false);
+            }
+            tx.claim_operation(id, &owner, until_ms)?;
+            Ok(true)
+        })
+    }
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(engine: &'a Engine, id: OperationId, watch: &'a dyn Watch) -> Self {
+        Work {
+            engine,
+            id,
+            watch,
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    /// Records that a phase ended, and tells the watcher.
+    pub(crate) fn event(
+        &self,
+        subject: &str,
+        phase: &str,
+        detail: &str,
+        took: Duration,
+    ) -> Result<(), EngineError> {
+        let event = EventRow {
+            sequence: 0,
+            at_ms: self.engine.now_ms(),
+            subject: subject.to_owned(),
+            phase: phase.to_owned(),
+            detail: detail.to_owned(),
+            duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let owner = self.engine.owner();
+        let until_ms = event.at_ms + LEASE_MS;
+        self.engine.store.write(|tx| {
+            tx.insert_event(self.id, &event)?;
+            tx.claim_operation(self.id, &owner, until_ms)
+        })?;
+        self.watch.event(&event);
+        Ok(())
+    }
+
+    /// Runs one phase, records how long it took, and passes its value on.
+    pub(crate) fn phase<T>(
+        &self,
+        subject: &str,
+        phase: &str,
+        act: impl FnOnce() -> Result<(T, String), EngineError>,
+    ) -> Result<T, EngineError> {
+        self.check_cancelled()?;
+        self.watch.progress(phase, 0, 0);
+        let start = Instant::now();
+        let (value, detail) = act()?;
+        self.event(subject, phase, &detail, start.elapsed())?;
+        Ok(value)
+    }
+
+    /// Tells the watcher how far a phase is.
+    pub(crate) fn progress(&self, phase: &str, done: u64, total: u64) {
+        self.watch.progress(phase, done, total);
+    }
+
+    /// Whether the operation should stop, by its watcher or by another process.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        if self.watch.is_cancelled() {
+            self.cancelled.store(true, Ordering::Relaxed);
+        }
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// An error when the operation should stop. Looks into the catalog, so not for inner loops.
+    pub(crate) fn check_cancelled(&self) -> Result<(), EngineError> {
+        if self.is_cancelled() || self.engine.store.read(|tx| tx.is_cancelled(self.id))? {
+            self.cancelled.store(true, Ordering::Relaxed);
+            return Err(EngineError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// Ends the operation with a last change in the same, durable, transaction.
+    pub(crate) fn end(
+        &self,
+        state: OperationState,
+        error: Option<&str>,
+        last: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), EngineError> {
+        let now_ms = self.engine.now_ms();
+        self.engine.store.write_durably(|tx| {
+            last(tx)?;
+            tx.end_operation(self.id, state, error, now_ms)
+        })?;
+        Ok(())
+    }
+}
+
+impl stampo_image::progress::Progress for PhaseProgress<'_, '_> {
+    fn advance(&self, done_bytes: u64, total_bytes: u64) -> std::ops::ControlFlow<()> {
+        self.work.progress(self.phase, done_bytes, total_bytes);
+        if self.work.is_cancelled() {
+            std::ops::ControlFlow::Break(())
+        } else {
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+}
+
+/// Passes the progress of one phase on to the watcher, and its wish to stop back.
+pub(crate) struct PhaseProgress<'w, 'a> {
+    pub(crate) work: &'w Work<'a>,
+    pub(crate) phase: &'static str,
+}

@@ -1,0 +1,246 @@
+//! From the engine's types and rows to wire types.
+
+use crate::problem::problem;
+use stampo_api::{
+    AuditRecord, Event, FactVerdict, Finding, GcReport, GcSubject, Guest, Operation, Passport,
+    Reply, SealChange, SealPlan, Verification, Version,
+};
+use stampo_core::size::ByteSize;
+use stampo_driver::Power;
+use stampo_engine::{Engine, PassportOf, Source, Subject, SubjectKind};
+use stampo_store::{
+    AuditRow, EventRow, ExceptionRow, GuestRow, OperationRow, StoreError, VersionRow,
+};
+
+/// A row of the catalog could not be read.
+pub(crate) fn store_problem(error: StoreError) -> stampo_api::Problem {
+    problem(&error.into())
+}
+
+pub(crate) fn version(engine: &Engine, row: &VersionRow) -> Reply<Version> {
+    let guests = engine
+        .store()
+        .read(|tx| tx.guests())
+        .map_err(store_problem)?;
+    let count = guests
+        .iter()
+        .filter(|guest| guest.version == row.id)
+        .count();
+    version_with(engine, row, count)
+}
+
+/// As [`version`], with the number of guests known already.
+pub(crate) fn version_with(engine: &Engine, row: &VersionRow, guests: usize) -> Reply<Version> {
+    Ok(Version {
+        template: row.template.to_string(),
+        number: row.number,
+        state: row.state.to_string(),
+        image: row.image.as_ref().map(ToString::to_string),
+        virtual_size: row.virtual_size,
+        data: row.data,
+        hardware: row.hardware.clone(),
+        origin: row.origin.clone(),
+        open_findings: engine
+            .open_finding_count(row)
+            .map_err(|error| problem(&error))?,
+        guests,
+        created_ms: row.created_ms,
+        verified_ms: row.verified_ms,
+    })
+}
+
+pub(crate) fn guest(engine: &Engine, row: &GuestRow) -> Reply<Guest> {
+    let label = engine
+        .store()
+        .read(|tx| tx.version(row.version))
+        .map_err(store_problem)?;
+    Ok(guest_with(
+        engine,
+        row,
+        label.map_or_else(|| row.version.to_string(), |v| v.label()),
+    ))
+}
+
+/// As [`guest`], with the version's label known already.
+pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Guest {
+    let (power, pid) = match engine.power(row) {
+        Power::Running { pid, .. } => ("running", Some(pid)),
+        Power::Stopped | Power::Undefined => ("stopped", None),
+        Power::Unknown { .. } => ("unknown", None),
+    };
+    Guest {
+        id: row.id.to_string(),
+        name: row.name.to_string(),
+        version,
+        image: row.image.to_string(),
+        kind: row.kind.to_string(),
+        state: row.state.to_string(),
+        power: power.to_owned(),
+        pid,
+        address: Engine::ssh_address(row).map(|address| address.to_string()),
+        macs: row
+            .plan
+            .nics
+            .iter()
+            .map(|nic| nic.mac.to_string())
+            .collect(),
+        cpus: row.plan.hardware.cpus,
+        memory: row.plan.hardware.memory,
+        disk_size: row.plan.disk_size,
+        disk_used: ByteSize(engine.guest_usage(row)),
+        host_keys: row.host_keys.clone(),
+        created_ms: row.created_ms,
+        keep_until_ms: row.keep_until_ms,
+        error: row.error.clone(),
+    }
+}
+
+pub(crate) fn operation(row: OperationRow) -> Operation {
+    Operation {
+        id: row.id.to_string(),
+        kind: row.kind,
+        subject: row.subject,
+        state: row.state.to_string(),
+        error: row.error,
+        created_ms: row.created_ms,
+        ended_ms: row.ended_ms,
+    }
+}
+
+pub(crate) fn event(row: &EventRow) -> Event {
+    Event {
+        subject: row.subject.clone(),
+        phase: row.phase.clone(),
+        detail: row.detail.clone(),
+        duration_ms: row.duration_ms,
+    }
+}
+
+pub(crate) fn audit(row: AuditRow) -> AuditRecord {
+    AuditRecord {
+        sequence: row.sequence,
+        at_ms: row.at_ms,
+        actor: row.actor,
+        action: row.action,
+        resource: row.resource,
+        outcome: row.outcome,
+        detail: row.detail,
+    }
+}
+
+pub(crate) fn passport(passport: PassportOf) -> Passport {
+    let source = match passport.source {
+        Source::Disk => "disk",
+        Source::Agent => "agent",
+        Source::Catalog => "catalog",
+    };
+    let items = passport
+        .items
+        .into_iter()
+        .map(|(fact, verdict)| FactVerdict {
+            item: fact.item,
+            location: fact.location,
+            verdict,
+        });
+    Passport {
+        guest: passport.guest.to_string(),
+        source: source.to_owned(),
+        items: items.collect(),
+    }
+}
+
+pub(crate) fn gc(applied: bool, subjects: Vec<Subject>) -> GcReport {
+    let freed = subjects
+        .iter()
+        .filter(|subject| subject.goes)
+        .map(|subject| subject.size.0)
+        .sum();
+    let subjects = subjects.into_iter().map(|subject| GcSubject {
+        kind: match subject.kind {
+            SubjectKind::Version(_) => "version",
+            SubjectKind::Image(_) => "image",
+            SubjectKind::Guest(_) => "guest",
+            SubjectKind::Staging => "staging",
+        }
+        .to_owned(),
+        name: subject.name,
+        size: subject.size,
+        goes: subject.goes,
+        reason: subject.reason,
+    });
+    GcReport {
+        applied,
+        subjects: subjects.collect(),
+        freed: ByteSize(freed),
+    }
+}
+
+pub(crate) fn seal_plan(label: String, plan: &stampo_guest::seal::SealPlan) -> SealPlan {
+    let changes = plan.changes.iter().map(|change| SealChange {
+        item: change.item.to_owned(),
+        path: change.path.clone(),
+        action: change.action.to_owned(),
+        detail: format!("{} → {}", change.before, change.after),
+    });
+    let skipped = plan
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.path.clone(), skipped.why.to_owned()));
+    let notices = plan.notices.iter().map(|notice| {
+        (
+            notice.path.clone(),
+            format!("{}; {}", notice.detail, notice.remedy),
+        )
+    });
+    SealPlan {
+        version: label,
+        changes: changes.collect(),
+        skipped: skipped.chain(notices).collect(),
+    }
+}
+
+pub(crate) fn verification(
+    row: &VersionRow,
+    proof: &stampo_guest::seal::proof::Proof,
+    exceptions: &[ExceptionRow],
+) -> Verification {
+    use stampo_guest::seal::proof::{Exception, Kind};
+    let accepted = |id: &str, path: &str| {
+        exceptions.iter().find_map(|row| {
+            let of_path = Some(row.path.as_str()).filter(|path| !path.is_empty());
+            let exception = Exception::new(&row.finding, of_path, &row.reason).ok()?;
+            exception.applies_to(id, path).then(|| row.reason.clone())
+        })
+    };
+    let found = proof.findings.iter().map(|finding| Finding {
+        id: finding.id.clone(),
+        kind: match finding.kind {
+            Kind::Identity => "identity",
+            Kind::Secret => "secret",
+            Kind::Residue => "residue",
+        }
+        .to_owned(),
+        what: [finding.what.as_str(), finding.detail.as_str()]
+            .join(" ")
+            .trim()
+            .to_owned(),
+        path: finding.path.clone(),
+        remedy: finding.remedy.clone(),
+        accepted: accepted(&finding.id, &finding.path),
+    });
+    let unknown = proof.unknown.iter().map(|unknown| Finding {
+        id: unknown.id.clone(),
+        kind: "unknown".to_owned(),
+        what: format!("could not be looked at: {}", unknown.why),
+        path: unknown.path.clone(),
+        remedy: "make it readable, or accept it with a reason".to_owned(),
+        accepted: accepted(&unknown.id, &unknown.path),
+    });
+    Verification {
+        version: row.label(),
+        verified_ms: row.verified_ms,
+        reader: proof.reader.clone(),
+        checks: proof.checked.len(),
+        findings: found.chain(unknown).collect(),
+    }
+}

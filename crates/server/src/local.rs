@@ -1,0 +1,545 @@
+//! The API over an engine in this process.
+
+use crate::answer::Bridge;
+use crate::convert::{self, store_problem};
+use crate::open::refused;
+use crate::problem::problem;
+use stampo_api::{
+    AcceptRequest, Api, AuditRecord, BuildRequest, Check, CheckStatus, CloneRequest, DoctorReport,
+    ExecReply, ExecRequest, GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport,
+    Problem, Reply, RescanReport, ResizeRequest, SealPlan, SealRequest, StopReply, Verification,
+    Version, Watch,
+};
+use stampo_core::ids::OperationId;
+use stampo_core::lifecycle::{State, Verb};
+use stampo_core::names::{GuestName, VersionRef};
+use stampo_core::plan::ClonePlan;
+use stampo_driver::StoppedBy;
+use stampo_driver_qemu::Options;
+use stampo_driver_qemu::doctor::{DoctorOptions, Status, checks};
+use stampo_engine::{
+    Build, Engine, EngineError, Flatten, Import, ImportSource, Resize, Seal, Verify,
+};
+use stampo_guest::seal::Selection;
+use stampo_store::{GuestRow, OperationRow, VersionRow};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Work that was accepted and waits for someone to follow it.
+enum Job {
+    Build(Box<Build>),
+    Import(Box<Import>),
+    Seal(Box<Seal>),
+    Verify(Box<Verify>),
+    Flatten(Box<Flatten>),
+    Clone,
+}
+
+/// The API in this process.
+pub struct Local {
+    engine: Engine,
+    jobs: Mutex<HashMap<OperationId, Job>>,
+}
+
+impl Local {
+    /// The API over this engine.
+    pub fn new(engine: Engine) -> Self {
+        Local {
+            engine,
+            jobs: Mutex::default(),
+        }
+    }
+
+    /// Keeps accepted work until it is followed.
+    fn accept_job(&self, id: OperationId, job: Job) -> Reply<Operation> {
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, job);
+        Ok(convert::operation(self.operation_row(id)?))
+    }
+
+    fn operation_row(&self, id: OperationId) -> Reply<OperationRow> {
+        let row = self
+            .engine
+            .store()
+            .read(|tx| tx.operation(id))
+            .map_err(store_problem)?;
+        row.ok_or_else(|| {
+            problem(&EngineError::NotFound {
+                what: "operation",
+                name: id.to_string(),
+            })
+        })
+    }
+
+    /// An error of a change as a problem, with an audit record.
+    fn refuse<'a>(
+        &'a self,
+        action: &'a str,
+        resource: &'a str,
+    ) -> impl Fn(EngineError) -> Problem + 'a {
+        move |error| refused(&self.engine, action, resource, &error)
+    }
+
+    fn change(&self, version: &VersionRef, verb: Verb) -> Reply<Version> {
+        let resource = version.to_string();
+        let row = self
+            .engine
+            .change_version(version, verb)
+            .map_err(self.refuse(verb.as_str(), &resource))?;
+        convert::version(&self.engine, &row)
+    }
+
+    fn wire_guest(&self, row: &GuestRow) -> Reply<Guest> {
+        convert::guest(&self.engine, row)
+    }
+
+    /// Carries out a job; the version it made and the guests.
+    fn run(
+        &self,
+        id: OperationId,
+        job: Job,
+        watch: &dyn Watch,
+    ) -> Result<(Option<VersionRow>, Vec<GuestRow>), EngineError> {
+        let bridge = Bridge(watch);
+        let version = |row: VersionRow| (Some(row), Vec::new());
+        match job {
+            Job::Build(build) => self.engine.run_build(*build, &bridge).map(version),
+            Job::Import(import) => self.engine.run_import(*import, &bridge).map(version),
+            Job::Seal(seal) => self.engine.run_seal(*seal, &bridge).map(version),
+            Job::Verify(verify) => self.engine.run_verify(*verify, &bridge).map(version),
+            Job::Flatten(flatten) => self
+                .engine
+                .run_flatten(*flatten, &bridge)
+                .map(|row| (None, vec![row])),
+            Job::Clone => self
+                .engine
+                .clone_guests(id, &bridge)
+                .map(|rows| (None, rows)),
+        }
+    }
+}
+
+fn operation_id(text: &str) -> Reply<OperationId> {
+    text.parse()
+        .map_err(|error| Problem::from_error(Kind::Usage, &error))
+}
+
+fn selection(request: &SealRequest) -> Selection {
+    Selection {
+        only: request.only.clone(),
+        except: request.except.clone(),
+        ..Selection::default()
+    }
+}
+
+impl Api for Local {
+    fn doctor(&self) -> Reply<DoctorReport> {
+        let options = DoctorOptions {
+            home: self.engine.home().to_owned(),
+            driver: Options::default(),
+        };
+        let wire = |check: stampo_driver_qemu::doctor::Check| Check {
+            id: check.id.to_owned(),
+            status: match check.status {
+                Status::Ok => CheckStatus::Ok,
+                Status::Warn => CheckStatus::Warn,
+                Status::Fail => CheckStatus::Fail,
+                Status::Unknown => CheckStatus::Unknown,
+            },
+            found: check.found,
+            why: check.why.to_owned(),
+            remedy: check.remedy.unwrap_or_default(),
+        };
+        Ok(DoctorReport {
+            checks: checks(&options).into_iter().map(wire).collect(),
+        })
+    }
+
+    fn build(&self, request: BuildRequest) -> Reply<Operation> {
+        let build = self
+            .engine
+            .submit_build(&request.name, &request.recipe, &request.directory)
+            .map_err(self.refuse("build", request.name.as_str()))?;
+        self.accept_job(build.operation, Job::Build(Box::new(build)))
+    }
+
+    fn import(&self, request: ImportRequest) -> Reply<Operation> {
+        let source = ImportSource {
+            source: request.source,
+            format: request.format,
+            sha256: request.sha256,
+            hardware: request.hardware,
+        };
+        let import = self
+            .engine
+            .submit_import(&request.name, source)
+            .map_err(self.refuse("import", request.name.as_str()))?;
+        self.accept_job(import.operation, Job::Import(Box::new(import)))
+    }
+
+    fn seal(&self, request: SealRequest) -> Reply<Operation> {
+        let resource = request.version.to_string();
+        let seal = self
+            .engine
+            .submit_seal(&request.version, selection(&request))
+            .map_err(self.refuse("seal", &resource))?;
+        self.accept_job(seal.operation, Job::Seal(Box::new(seal)))
+    }
+
+    fn seal_plan(&self, request: SealRequest) -> Reply<SealPlan> {
+        let chosen = selection(&request);
+        chosen
+            .check()
+            .map_err(|error| Problem::from_error(Kind::Usage, &error))?;
+        let (row, plan) = self
+            .engine
+            .seal_plan(&request.version, &chosen)
+            .map_err(|error| problem(&error))?;
+        Ok(convert::seal_plan(row.label(), &plan))
+    }
+
+    fn verify(&self, version: &VersionRef) -> Reply<Operation> {
+        let resource = version.to_string();
+        let verify = self
+            .engine
+            .submit_verify(version)
+            .map_err(self.refuse("verify", &resource))?;
+        self.accept_job(verify.operation, Job::Verify(Box::new(verify)))
+    }
+
+    fn verification(&self, version: &VersionRef) -> Reply<Verification> {
+        let row = self
+            .engine
+            .version_row(version)
+            .map_err(|error| problem(&error))?;
+        let exceptions = self
+            .engine
+            .store()
+            .read(|tx| tx.exceptions(row.id))
+            .map_err(store_problem)?;
+        let Some(proof) = &row.proof else {
+            let what = format!("find the proof of {}: it is a {}", row.label(), row.state);
+            return Err(Problem::new(Kind::NotFound, what)
+                .hint(format!("stampo template seal {}", row.label())));
+        };
+        let proof = serde_json::from_value(proof.clone()).map_err(|error| {
+            Problem::new(Kind::Failed, format!("read the stored proof: {error}"))
+        })?;
+        Ok(convert::verification(&row, &proof, &exceptions))
+    }
+
+    fn accept(&self, request: AcceptRequest) -> Reply<Version> {
+        let resource = request.version.to_string();
+        let row = self
+            .engine
+            .accept(
+                &request.version,
+                &request.finding,
+                request.path.as_deref(),
+                &request.reason,
+            )
+            .map_err(self.refuse("accept", &resource))?;
+        convert::version(&self.engine, &row)
+    }
+
+    fn publish(&self, version: &VersionRef) -> Reply<Version> {
+        self.change(version, Verb::Publish)
+    }
+
+    fn retire(&self, version: &VersionRef) -> Reply<Version> {
+        self.change(version, Verb::Retire)
+    }
+
+    fn restore_version(&self, version: &VersionRef) -> Reply<Version> {
+        self.change(version, Verb::Restore)
+    }
+
+    fn purge(&self, version: &VersionRef) -> Reply<Version> {
+        self.change(version, Verb::Purge)
+    }
+
+    fn versions(&self, all: bool) -> Reply<Vec<Version>> {
+        let (rows, guests) = self
+            .engine
+            .store()
+            .read(|tx| Ok((tx.versions()?, tx.guests()?)))
+            .map_err(store_problem)?;
+        let mut counts = HashMap::new();
+        for guest in guests {
+            *counts.entry(guest.version).or_insert(0) += 1;
+        }
+        let shown = rows
+            .iter()
+            .filter(|row| all || !matches!(row.state, State::Purged | State::Building));
+        shown
+            .map(|row| {
+                let count = counts.get(&row.id).copied().unwrap_or(0);
+                convert::version_with(&self.engine, row, count)
+            })
+            .collect()
+    }
+
+    fn version(&self, version: &VersionRef) -> Reply<Version> {
+        let row = self
+            .engine
+            .version_row(version)
+            .map_err(|error| problem(&error))?;
+        convert::version(&self.engine, &row)
+    }
+
+    fn inspect(&self, version: &VersionRef) -> Reply<serde_json::Value> {
+        self.engine
+            .inspect(version)
+            .map_err(|error| problem(&error))
+    }
+
+    fn clone_plan(&self, request: CloneRequest) -> Reply<ClonePlan> {
+        self.engine
+            .plan_clones(&request.version, &request.name, &request.spec)
+            .map_err(|error| problem(&error))
+    }
+
+    fn clone_guests(&self, request: CloneRequest) -> Reply<Operation> {
+        let resource = request.version.to_string();
+        let (operation, _) = self
+            .engine
+            .submit_clone(&request.version, &request.name, &request.spec)
+            .map_err(self.refuse("clone", &resource))?;
+        self.accept_job(operation.id, Job::Clone)
+    }
+
+    fn flatten(&self, guest: &GuestName) -> Reply<Operation> {
+        let flatten = self
+            .engine
+            .submit_flatten(guest)
+            .map_err(self.refuse("flatten", guest.as_str()))?;
+        self.accept_job(flatten.operation, Job::Flatten(Box::new(flatten)))
+    }
+
+    fn guests(&self, all: bool) -> Reply<Vec<Guest>> {
+        let (rows, versions) = self
+            .engine
+            .store()
+            .read(|tx| Ok((tx.guests()?, tx.versions()?)))
+            .map_err(store_problem)?;
+        let labels: HashMap<_, _> = versions.iter().map(|v| (v.id, v.label())).collect();
+        let label = |row: &GuestRow| {
+            labels
+                .get(&row.version)
+                .cloned()
+                .unwrap_or_else(|| row.version.to_string())
+        };
+        let shown = rows.iter().filter(|row| all || row.state.is_complete());
+        Ok(shown
+            .map(|row| convert::guest_with(&self.engine, row, label(row)))
+            .collect())
+    }
+
+    fn guest(&self, guest: &GuestName) -> Reply<Guest> {
+        self.wire_guest(
+            &self
+                .engine
+                .guest_row(guest)
+                .map_err(|error| problem(&error))?,
+        )
+    }
+
+    fn start(&self, guest: &GuestName) -> Reply<Guest> {
+        let row = self
+            .engine
+            .start(guest)
+            .map_err(self.refuse("start", guest.as_str()))?;
+        self.wire_guest(&row)
+    }
+
+    fn stop(&self, guest: &GuestName, kill: bool) -> Reply<StopReply> {
+        let by = self
+            .engine
+            .stop(guest, kill)
+            .map_err(self.refuse("stop", guest.as_str()))?;
+        let by = match by {
+            StoppedBy::Already => "already",
+            StoppedBy::Agent => "agent",
+            StoppedBy::Acpi => "acpi",
+            StoppedBy::Kill => "kill",
+        };
+        Ok(StopReply { by: by.to_owned() })
+    }
+
+    fn rename(&self, guest: &GuestName, name: &GuestName) -> Reply<Guest> {
+        let row = self
+            .engine
+            .rename(guest, name)
+            .map_err(self.refuse("rename", guest.as_str()))?;
+        self.wire_guest(&row)
+    }
+
+    fn resize(&self, request: ResizeRequest) -> Reply<Guest> {
+        let to = Resize {
+            cpus: request.cpus,
+            memory: request.memory,
+            disk_size: request.disk_size,
+        };
+        let name = request.guest.as_str();
+        let row = self
+            .engine
+            .resize(&request.guest, to)
+            .map_err(self.refuse("resize", name))?;
+        self.wire_guest(&row)
+    }
+
+    fn remove(&self, guest: &GuestName, keep_s: Option<u64>) -> Reply<()> {
+        let keep = keep_s.map(Duration::from_secs);
+        self.engine
+            .remove(guest, keep)
+            .map_err(self.refuse("remove", guest.as_str()))
+    }
+
+    fn restore_guest(&self, guest: &GuestName) -> Reply<Guest> {
+        let row = self
+            .engine
+            .restore_guest(guest)
+            .map_err(self.refuse("restore", guest.as_str()))?;
+        self.wire_guest(&row)
+    }
+
+    fn wait_ssh(&self, guest: &GuestName, timeout_s: u64) -> Reply<u64> {
+        self.engine
+            .wait_ssh(guest, Duration::from_secs(timeout_s))
+            .map_err(|error| problem(&error))
+    }
+
+    fn exec(&self, request: ExecRequest) -> Reply<ExecReply> {
+        let to_driver = stampo_driver::ExecRequest {
+            argv: request.argv,
+            input: request.input,
+            timeout: Duration::from_secs(request.timeout_s),
+        };
+        let name = request.guest.as_str();
+        let outcome = self
+            .engine
+            .exec(&request.guest, &to_driver)
+            .map_err(self.refuse("exec", name))?;
+        Ok(ExecReply {
+            exit_code: outcome.exit_code,
+            stdout: outcome.stdout,
+            stderr: outcome.stderr,
+        })
+    }
+
+    fn read_file(&self, guest: &GuestName, path: &str) -> Reply<Vec<u8>> {
+        self.engine
+            .read_file(guest, path)
+            .map_err(|error| problem(&error))
+    }
+
+    fn write_file(&self, guest: &GuestName, path: &str, content: &[u8]) -> Reply<()> {
+        self.engine
+            .write_file(guest, path, content)
+            .map_err(self.refuse("write_file", guest.as_str()))
+    }
+
+    fn console(&self, guest: &GuestName) -> Reply<PathBuf> {
+        self.engine.console(guest).map_err(|error| problem(&error))
+    }
+
+    fn console_log(&self, guest: &GuestName) -> Reply<PathBuf> {
+        self.engine
+            .console_log(guest)
+            .map_err(|error| problem(&error))
+    }
+
+    fn known_hosts(&self, guest: &GuestName) -> Reply<PathBuf> {
+        self.engine
+            .known_hosts(guest)
+            .map_err(|error| problem(&error))
+    }
+
+    fn passports(&self, guests: &[GuestName]) -> Reply<Vec<Passport>> {
+        let read = self
+            .engine
+            .passports(guests)
+            .map_err(|error| problem(&error))?;
+        Ok(read.into_iter().map(convert::passport).collect())
+    }
+
+    fn gc(&self, apply: bool, now: bool) -> Reply<GcReport> {
+        let subjects = if apply {
+            self.engine.gc(now).map_err(self.refuse("gc", "store"))?
+        } else {
+            self.engine.gc_plan(now).map_err(|error| problem(&error))?
+        };
+        Ok(convert::gc(apply, subjects))
+    }
+
+    fn rescan(&self) -> Reply<RescanReport> {
+        let found = self
+            .engine
+            .rescan()
+            .map_err(self.refuse("rescan", "store"))?;
+        Ok(RescanReport {
+            versions: found.versions,
+            guests: found.guests,
+            refused: found.refused,
+        })
+    }
+
+    fn operations(&self, limit: u32) -> Reply<Vec<Operation>> {
+        let rows = self
+            .engine
+            .store()
+            .read(|tx| tx.recent_operations(limit))
+            .map_err(store_problem)?;
+        Ok(rows.into_iter().map(convert::operation).collect())
+    }
+
+    fn follow(&self, operation: &str, watch: &dyn Watch) -> Reply<Outcome> {
+        let id = operation_id(operation)?;
+        let job = self
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+        let (version, guests) = match job {
+            Some(job) => self.run(id, job, watch).map_err(|error| problem(&error))?,
+            None => {
+                self.engine
+                    .follow(id, &Bridge(watch))
+                    .map_err(|error| problem(&error))?;
+                (None, Vec::new())
+            }
+        };
+        let guests = guests
+            .iter()
+            .map(|row| self.wire_guest(row))
+            .collect::<Reply<Vec<_>>>()?;
+        let operation = convert::operation(self.operation_row(id)?);
+        Ok(Outcome {
+            operation,
+            version: version.map(|row| row.label()),
+            guests,
+        })
+    }
+
+    fn cancel(&self, operation: &str) -> Reply<()> {
+        let id = operation_id(operation)?;
+        self.operation_row(id)?;
+        self.engine
+            .store()
+            .write(|tx| tx.cancel_operation(id))
+            .map_err(store_problem)
+    }
+
+    fn audit(&self, limit: u32) -> Reply<Vec<AuditRecord>> {
+        let rows = self
+            .engine
+            .store()
+            .read(|tx| tx.audit(limit))
+            .map_err(store_problem)?;
+        Ok(rows.into_iter().map(convert::audit).collect())
+    }
+}

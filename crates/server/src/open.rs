@@ -1,0 +1,128 @@
+//! Opening the service over a home directory, and tidying up after processes that died.
+
+use crate::local::Local;
+use crate::problem::problem;
+use stampo_api::{Api, Kind, Problem};
+use stampo_driver::Driver;
+use stampo_driver_qemu::{Options, QemuDriver};
+use stampo_engine::{Engine, EngineError, Recovered, Settings};
+use stampo_store::OperationState;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The API, and what was tidied up, for the user to know.
+pub struct Opened {
+    /// The API.
+    pub api: Box<dyn Api>,
+    /// Notes.
+    pub notes: Vec<String>,
+}
+
+/// Opens the service over `home`, or over the user's own directory.
+pub fn open(home: Option<PathBuf>) -> Result<Opened, Problem> {
+    let home = absolute(&home.map_or_else(default_home, Ok)?)?;
+    let failed = |act: &str, error: &(dyn std::error::Error + 'static)| {
+        let mut found = Problem::from_error(Kind::Failed, error);
+        found.message = format!("{act}: {}", found.message);
+        found
+    };
+    let guests = home.join("guests");
+    stampo_image::durable::ensure_dir(&home, 0o700)
+        .and_then(|()| stampo_image::durable::ensure_dir(&guests, 0o700))
+        .map_err(|error| failed("make the home directory", &error).hint("stampo --home DIR …"))?;
+    let options = Options {
+        cache_dir: Some(home.clone()),
+        ..Options::default()
+    };
+    let driver =
+        QemuDriver::open(&guests, options).map_err(|error| failed("open the driver", &error))?;
+    let driver: Arc<dyn Driver> = Arc::new(driver);
+    let settings = Settings {
+        actor: actor(),
+        ..Settings::default()
+    };
+    let engine = Engine::open(&home, driver, settings).map_err(|error| problem(&error))?;
+    let recovered = engine.recover().map_err(|error| problem(&error))?;
+    let notes = recovered.iter().map(note).collect();
+    Ok(Opened {
+        api: Box::new(Local::new(engine)),
+        notes,
+    })
+}
+
+fn note(recovered: &Recovered) -> String {
+    let Recovered {
+        kind,
+        subject,
+        state,
+        error,
+    } = recovered;
+    match (state, error) {
+        (OperationState::Done, _) => {
+            format!("note: {kind} {subject}, which was interrupted, is done now")
+        }
+        (_, Some(error)) => format!("note: {kind} {subject} was interrupted: {error}"),
+        _ => format!("note: {kind} {subject} was interrupted, and what it had made is gone"),
+    }
+}
+
+fn absolute(home: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(home).map_err(|error| {
+        Problem::new(
+            Kind::Usage,
+            format!("use {} as home: {error}", home.display()),
+        )
+    })
+}
+
+/// `/var/lib/stampo` for root; for others the data directory of the XDG base directory
+/// specification.
+fn default_home() -> Result<PathBuf, Problem> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/stampo"));
+    }
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    match data.or_else(home) {
+        Some(dir) => Ok(dir.join("stampo")),
+        None => {
+            let what = "find a directory to keep things in: HOME is not set";
+            Err(Problem::new(Kind::Usage, what).hint("stampo --home DIR …"))
+        }
+    }
+}
+
+/// Who acts, for the audit: the login name, which is a claim, with the user id, which is a fact.
+fn actor() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let name = std::env::var("USER").unwrap_or_default();
+    let clean: String = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .take(32)
+        .collect();
+    if clean.is_empty() {
+        format!("local:{uid}")
+    } else {
+        format!("local:{clean}({uid})")
+    }
+}
+
+/// An engine error as a problem, recorded in the audit.
+pub(crate) fn refused(
+    engine: &Engine,
+    action: &str,
+    resource: &str,
+    error: &EngineError,
+) -> Problem {
+    let found = problem(error);
+    let outcome = if found.kind == Kind::Failed {
+        "failed"
+    } else {
+        "refused"
+    };
+    engine.audit_failure(action, resource, outcome, &error.chain());
+    found
+}

@@ -1,0 +1,100 @@
+//! From the engine's errors to problems: the kind decides the exit code, the hint the next command.
+
+use stampo_api::{Kind, Problem};
+use stampo_core::lifecycle::{Refusal, State};
+use stampo_core::plan::PlanRefusal;
+use stampo_driver::DriverError;
+use stampo_engine::EngineError;
+
+/// The problem that an error describes.
+pub(crate) fn problem(error: &EngineError) -> Problem {
+    let mut problem = Problem::from_error(kind(error), error);
+    problem.hints = hints(error);
+    problem
+}
+
+fn kind(error: &EngineError) -> Kind {
+    match error {
+        EngineError::NotFound { .. } => Kind::NotFound,
+        EngineError::Refused { .. } | EngineError::Duplicate { .. } | EngineError::Rot { .. } => {
+            Kind::Denied
+        }
+        EngineError::Plan(refusal) => plan_kind(refusal),
+        EngineError::Conflict { .. } | EngineError::HasLinkedClones { .. } => Kind::Conflict,
+        EngineError::Usage { .. } | EngineError::Name(_) => Kind::Usage,
+        EngineError::Partial { .. } => Kind::Partial,
+        EngineError::Cancelled => Kind::Cancelled,
+        EngineError::Driver(error) => driver_kind(error),
+        EngineError::Io { .. } | EngineError::Room { .. } | EngineError::Store(_) => Kind::Failed,
+    }
+}
+
+fn plan_kind(refusal: &PlanRefusal) -> Kind {
+    match refusal {
+        PlanRefusal::NotClonable { .. } => Kind::Denied,
+        PlanRefusal::NameTaken(_) | PlanRefusal::NoSpace { .. } | PlanRefusal::NoPorts(_) => {
+            Kind::Conflict
+        }
+        _ => Kind::Usage,
+    }
+}
+
+fn driver_kind(error: &DriverError) -> Kind {
+    match error {
+        DriverError::NotFound(_) => Kind::NotFound,
+        DriverError::NotRunning(_) | DriverError::Busy { .. } => Kind::Conflict,
+        _ => Kind::Failed,
+    }
+}
+
+fn hints(error: &EngineError) -> Vec<String> {
+    let one = |hint: &str| vec![hint.to_owned()];
+    match error {
+        EngineError::NotFound { what: "guest", .. } => one("stampo ps --all"),
+        EngineError::NotFound {
+            what: "operation", ..
+        } => one("stampo operation ls"),
+        EngineError::NotFound {
+            what: "finding", ..
+        } => one("stampo template verify NAME@N"),
+        EngineError::NotFound { .. } => one("stampo template ls --all"),
+        EngineError::Refused { label, source } => refusal_hints(label, source),
+        EngineError::Plan(PlanRefusal::NotClonable { label, state }) => match state {
+            State::Draft => vec![format!("stampo template seal {label}")],
+            State::Sealed => vec![format!("stampo template publish {label}")],
+            _ => one("stampo template ls"),
+        },
+        EngineError::Plan(PlanRefusal::NameTaken(name)) => {
+            vec![
+                format!("stampo show {name}"),
+                "use a pattern, as in 'app-{n}'".to_owned(),
+            ]
+        }
+        EngineError::Plan(PlanRefusal::NoSpace { .. }) => {
+            vec!["use --linked".to_owned(), "stampo gc --dry-run".to_owned()]
+        }
+        EngineError::HasLinkedClones { clones, .. } => {
+            let names: Vec<&str> = clones.iter().map(|name| name.as_str()).collect();
+            vec![format!("stampo clone flatten {}", names.join(" "))]
+        }
+        EngineError::Partial { .. } => one("stampo ps, and the same command for the missing ones"),
+        EngineError::Driver(_) => one("stampo doctor"),
+        _ => Vec::new(),
+    }
+}
+
+fn refusal_hints(label: &str, refusal: &Refusal) -> Vec<String> {
+    match refusal {
+        Refusal::NoProof => vec![format!("stampo template verify {label}")],
+        Refusal::OpenFindings(_) => vec![
+            format!("stampo template verify {label}"),
+            format!("stampo template accept {label} FINDING --reason TEXT"),
+        ],
+        Refusal::NotInThisState {
+            from: State::Draft, ..
+        } => vec![format!("stampo template seal {label}")],
+        Refusal::NotInThisState { .. } | Refusal::HasLinkedClones(_) => {
+            vec![format!("stampo template show {label}")]
+        }
+    }
+}
