@@ -88,10 +88,31 @@ fn boot(qemu: &Qemu, accel: &str, cpu: &str, limit: Duration) -> io::Result<Verd
     let mut disk = payload::bytes().to_vec();
     disk.resize(1 << 20, 0);
     fs::write(dir.path().join("disk"), disk)?;
+    let mut command = test_guest(qemu, accel, cpu);
+    command.current_dir(dir.path());
+    let done = program::run(&mut command, limit)?;
+    let stages = fs::read(dir.path().join("stages")).unwrap_or_default();
+    Ok(match done {
+        Some(done) if done.status.code() == Some(payload::SUCCESS_EXIT_CODE) => Verdict::Works,
+        Some(done) if stages.is_empty() => Verdict::Fails(format!(
+            "QEMU ended: {}",
+            crate::wire::printable(&done.output)
+        )),
+        Some(_) => Verdict::Fails(format!("a test guest crashed {}", where_it_ended(&stages))),
+        None => {
+            let seconds = limit.as_secs_f64();
+            Verdict::TooSlow(format!(
+                "a test guest was still {} after {seconds} s",
+                where_it_ended(&stages)
+            ))
+        }
+    })
+}
+
+/// QEMU with the test guest on the disk `disk`, writing its stages to `stages`.
+fn test_guest(qemu: &Qemu, accel: &str, cpu: &str) -> Command {
     let mut command = Command::new(&qemu.path);
-    command
-        .current_dir(dir.path())
-        .args(["-nodefaults", "-no-user-config", "-machine", "q35"]);
+    command.args(["-nodefaults", "-no-user-config", "-machine", "q35"]);
     command.args([
         "-accel",
         accel,
@@ -112,23 +133,7 @@ fn boot(qemu: &Qemu, accel: &str, cpu: &str, limit: Duration) -> io::Result<Verd
         "isa-debugcon,iobase=0xe9,chardev=stages",
     ]);
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]);
-    let done = program::run(&mut command, limit)?;
-    let stages = fs::read(dir.path().join("stages")).unwrap_or_default();
-    Ok(match done {
-        Some(done) if done.status.code() == Some(payload::SUCCESS_EXIT_CODE) => Verdict::Works,
-        Some(done) if stages.is_empty() => Verdict::Fails(format!(
-            "QEMU ended: {}",
-            crate::wire::printable(&done.output)
-        )),
-        Some(_) => Verdict::Fails(format!("a test guest crashed {}", where_it_ended(&stages))),
-        None => {
-            let seconds = limit.as_secs_f64();
-            Verdict::TooSlow(format!(
-                "a test guest was still {} after {seconds} s",
-                where_it_ended(&stages)
-            ))
-        }
-    })
+    command
 }
 
 /// Words for the first stage that was not reached.
