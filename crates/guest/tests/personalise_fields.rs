@@ -479,7 +479,7 @@ fn wrong_networks_are_refused() {
         PersonaliseError::GatewayFamily { .. }
     ));
     let mut bare = debian();
-    stampo_guest::fs::GuestFs::remove(&mut bare, "/usr/sbin/ifup").expect("there");
+    stampo_guest::fs::GuestFs::remove_all(&mut bare, "/usr/lib/ifupdown").expect("there");
     assert!(matches!(
         refusal(bare, &with(vec![static_network()])),
         PersonaliseError::NoNetworkSystem

@@ -26,7 +26,7 @@ pub fn debian() -> TreeFixture {
         .file("/usr/lib/systemd/systemd-growfs", "elf")
         .link("/lib", "usr/lib")
         .link("/sbin", "usr/sbin")
-        .file("/usr/sbin/ifup", "elf")
+        .file("/usr/lib/ifupdown/wait-online.sh", "#!/bin/sh")
         .file("/usr/sbin/sshd", "elf")
         .file("/usr/sbin/iscsid", "elf")
         .file("/usr/sbin/nvme", "elf")
