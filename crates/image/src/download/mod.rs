@@ -6,6 +6,7 @@
 //! 13.1.5 `If-Range` and 14 range requests). This file judges no content: an image goes through
 //! the intake next.
 
+mod answer;
 mod error;
 mod part;
 
@@ -14,6 +15,7 @@ pub use error::{DownloadError, shown_url};
 use crate::checksum::{ChecksumError, Sha256Sum, sha256_file};
 use crate::durable::{partial_path, rename_durably};
 use crate::progress::Progress;
+use answer::{Answer, Refused, is_chunked, validator};
 use part::Part;
 use std::io::{self, Read};
 use std::path::Path;
@@ -147,14 +149,6 @@ struct Tally {
     reached_bytes: u64,
 }
 
-/// What the head of an answer says.
-struct Head {
-    /// Whether it goes on where our part ends.
-    continues: bool,
-    /// The size of the whole file, if it is known.
-    total_bytes: Option<u64>,
-}
-
 impl Job<'_> {
     /// The file that is there, if it will do.
     fn keep_existing(&self) -> Result<Downloaded, DownloadError> {
@@ -214,19 +208,22 @@ impl Job<'_> {
             .map_err(|source| self.store(source))?;
         let response = self.request(&part)?;
         let status = response.status().as_u16();
-        if status == 416 && content_range(response.headers()) == Some((None, part.bytes())) {
-            return Ok(part);
-        }
-        let head = self.check_head(&response, &part)?;
-        if !head.continues {
-            part.restart().map_err(|source| self.store(source))?;
-        }
-        if status == 416 {
-            // What is here is no part of what is there: begin again.
-            return Err(DownloadError::Range(self.shown.clone()));
-        }
+        let answer = Answer::read(status, response.headers(), part.bytes());
+        let total_bytes = match answer.map_err(|refused| self.refusal(refused))? {
+            Answer::Complete => return Ok(part),
+            Answer::Rest { total_bytes } => Some(total_bytes),
+            Answer::Whole { total_bytes } => {
+                part.restart().map_err(|source| self.store(source))?;
+                total_bytes
+            }
+            Answer::Unrelated => {
+                part.restart().map_err(|source| self.store(source))?;
+                return Err(DownloadError::Range(self.shown.clone()));
+            }
+        };
+        self.check_size(total_bytes, response.headers())?;
         part.set_validator(validator(response.headers()));
-        let result = self.receive(response, &mut part, head.total_bytes, tally);
+        let result = self.receive(response, &mut part, total_bytes, tally);
         if result.is_err() {
             // Without a record the next attempt begins from the start, which is right, too.
             let _ = part.checkpoint();
@@ -254,58 +251,20 @@ impl Job<'_> {
         })
     }
 
-    /// Checks status and headers of an answer before anything of it is kept.
-    fn check_head(
+    /// Refuses a file that is too large, or whose end could not be told from a cut.
+    fn check_size(
         &self,
-        response: &Response<ureq::Body>,
-        part: &Part,
-    ) -> Result<Head, DownloadError> {
-        let shown = || self.shown.clone();
-        let (status, headers) = (response.status().as_u16(), response.headers());
-        let encoding = text(headers, header::CONTENT_ENCODING).filter(|e| *e != "identity");
-        if let Some(encoding) = encoding {
-            return Err(DownloadError::Encoding {
-                url: shown(),
-                encoding: encoding.to_owned(),
-            });
+        total_bytes: Option<u64>,
+        headers: &HeaderMap,
+    ) -> Result<(), DownloadError> {
+        let (url, max_bytes) = (self.shown.clone(), self.limits.max_bytes);
+        if total_bytes.is_some_and(|total| total > max_bytes) {
+            return Err(DownloadError::TooLarge { url, max_bytes });
         }
-        let length = text(headers, header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let head = match status {
-            200 => Head {
-                continues: false,
-                total_bytes: length,
-            },
-            206 => match content_range(headers) {
-                Some((Some(start), total)) if start == part.bytes() => Head {
-                    continues: true,
-                    total_bytes: Some(total),
-                },
-                _ => return Err(DownloadError::Range(shown())),
-            },
-            416 if part.bytes() > 0 => Head {
-                continues: false,
-                total_bytes: None,
-            },
-            status => {
-                return Err(DownloadError::Status {
-                    url: shown(),
-                    status,
-                });
-            }
-        };
-        let max_bytes = self.limits.max_bytes;
-        if head.total_bytes.is_some_and(|total| total > max_bytes) {
-            return Err(DownloadError::TooLarge {
-                url: shown(),
-                max_bytes,
-            });
-        }
-        let chunked = text(headers, header::TRANSFER_ENCODING) == Some("chunked");
-        let ends_visibly = head.total_bytes.is_some() || chunked || status == 416;
-        if ends_visibly || self.expected.is_some() {
-            Ok(head)
+        if total_bytes.is_some() || is_chunked(headers) || self.expected.is_some() {
+            Ok(())
         } else {
-            Err(DownloadError::NoLength(shown()))
+            Err(DownloadError::NoLength(url))
         }
     }
 
@@ -383,6 +342,15 @@ impl Job<'_> {
         })
     }
 
+    fn refusal(&self, refused: Refused) -> DownloadError {
+        let url = self.shown.clone();
+        match refused {
+            Refused::Status(status) => DownloadError::Status { url, status },
+            Refused::Encoding(encoding) => DownloadError::Encoding { url, encoding },
+            Refused::Range => DownloadError::Range(url),
+        }
+    }
+
     fn store(&self, source: io::Error) -> DownloadError {
         DownloadError::Store {
             path: self.to.to_owned(),
@@ -397,30 +365,4 @@ impl Job<'_> {
             source,
         }
     }
-}
-
-/// A header as text.
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// What names this version of the file: a strong ETag, otherwise its date (RFC 9110, 13.1.5).
-fn validator(headers: &HeaderMap) -> Option<String> {
-    let etag = text(headers, header::ETAG).filter(|etag| !etag.starts_with("W/"));
-    etag.or_else(|| text(headers, header::LAST_MODIFIED))
-        .map(str::to_owned)
-}
-
-/// First byte, unless unsatisfied (`*`), and size of the whole file (RFC 9110, section 14.4).
-fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, u64)> {
-    let (range, total) = text(headers, header::CONTENT_RANGE)?
-        .strip_prefix("bytes ")?
-        .split_once('/')?;
-    let total = total.parse().ok()?;
-    if range == "*" {
-        return Some((None, total));
-    }
-    let (start, end) = range.split_once('-')?;
-    let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
-    (start <= end && end < total).then_some((Some(start), total))
 }
