@@ -85,6 +85,8 @@ fn script(recipe: &Recipe, files: &[File]) -> String {
             systemctl enable systemd-resolved.service\n\
             ln -sfn ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf\nfi\n";
     }
+    // Only cleans up after e2scrub on LVM, which a template does not have, at each boot.
+    text += "systemctl mask e2scrub_reap.service\n";
     for (verb, units) in [
         ("mask", &recipe.services.mask),
         ("disable", &recipe.services.disable),
@@ -122,12 +124,13 @@ fn localise(recipe: &Recipe) -> String {
         let _ = writeln!(text, "printf '%s\\n' {entry} > /etc/locale.gen");
         let _ = writeln!(text, "setting {what} locale-gen");
     }
+    // systemd reads locale.conf, PAM the other; Debian 13 links them this way round already.
     let _ = writeln!(
         text,
-        "printf 'LANG=%s\\n' {} > /etc/default/locale",
+        "rm -f /etc/locale.conf; printf 'LANG=%s\\n' {} > /etc/locale.conf",
         shell(locale)
     );
-    text + "ln -sfn ../default/locale /etc/locale.conf\n"
+    text + "ln -sfn ../locale.conf /etc/default/locale\n"
 }
 
 /// A user as useradd(8) makes it, with a locked password unless there is a hash.
