@@ -283,6 +283,58 @@ fn a_damaged_main_table_is_read_from_its_backup_and_mended_by_a_change() {
 }
 
 #[test]
+fn a_table_of_4096_byte_sectors_is_read_and_grown() {
+    let dir = tempfile::tempdir().expect("make a directory");
+    let path = dir.path().join("disk.raw");
+    RawFile::create(&path, 64 * MIB).expect("create");
+    let sectors = gpt::disk::LogicalBlockSize::Lb4096;
+    let mut file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .expect("open");
+    gpt::mbr::ProtectiveMBR::with_lb_size((64 * MIB / 4096) as u32 - 1)
+        .overwrite_lba0(&mut file)
+        .expect("write the MBR");
+    let config = || {
+        gpt::GptConfig::new()
+            .writable(true)
+            .logical_block_size(sectors)
+    };
+    let mut made = config()
+        .create_from_device(file, None)
+        .expect("make a table");
+    let kind = gpt::partition_types::LINUX_FS;
+    made.add_partition("one", 8 * MIB, kind.clone(), 0, None)
+        .expect("add");
+    made.add_partition("two", 16 * MIB, kind, 0, None)
+        .expect("add");
+    made.write().expect("write");
+
+    let layout = read(&path);
+    assert_eq!((layout.sector_bytes, layout.partitions.len()), (4096, 2));
+    assert_eq!(layout.partitions[0].size_bytes, 8 * MIB);
+    let device = grow_file(&path, 128 * MIB);
+    assert!(matches!(
+        grow_last(&device).expect("grow"),
+        Grown::Changed { .. }
+    ));
+    // The other reader wants both copies to be valid.
+    let judged = config()
+        .only_valid_headers(true)
+        .open(&path)
+        .expect("a valid table");
+    let two = &judged.partitions()[&2];
+    let last = read(&path).last().cloned().expect("a partition");
+    assert_eq!(two.first_lba * 4096, last.start_bytes);
+    assert_eq!(
+        (two.last_lba + 1) * 4096,
+        last.start_bytes + last.size_bytes
+    );
+    assert!(128 * MIB - (last.start_bytes + last.size_bytes) <= 6 * 4096);
+}
+
+#[test]
 fn a_bare_filesystem_is_no_table() {
     let dir = tempfile::tempdir().expect("make a directory");
     let path = dir.path().join("fs.raw");

@@ -3,7 +3,7 @@
 use stampo_core::ids::{GuestId, ImageId};
 use stampo_image::identity::{LeafIndex, leaf_index};
 use stampo_image::lock::lock_shared;
-use stampo_image::pool::{Pool, PoolError, Published, Staging};
+use stampo_image::pool::{Pool, PoolError, Published, Staging, Swept};
 use stampo_image::process_identity::ProcessIdentity;
 use stampo_image::progress::Unwatched;
 use stampo_image::raw::RawFile;
@@ -11,6 +11,7 @@ use stampo_image::{device::BlockDevice, identity::IdentityError};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -257,6 +258,24 @@ fn only_the_work_of_the_dead_is_swept() {
     assert_eq!(swept.unknown, std::slice::from_ref(&orphan));
     assert!(mine.path().exists() && orphan.exists() && !record.exists());
     assert!(!pool.staging_dir().join(dead_id.to_string()).exists());
+}
+
+#[test]
+fn a_record_that_a_crash_left_half_written_is_swept_when_it_is_old() {
+    let (_dir, pool) = pool();
+    let half = |hours: u64| {
+        let path = pool
+            .staging_dir()
+            .join(format!(".{}.owner.partial", Uuid::new_v4()));
+        let file = std::fs::File::create(&path).expect("create");
+        let at = SystemTime::now() - Duration::from_secs(hours * 3600);
+        file.set_modified(at).expect("set the time");
+        path
+    };
+    let (fresh, old) = (half(0), half(2));
+    let swept = pool.sweep_staging(&|_| true).expect("sweep");
+    assert!(fresh.exists() && !old.exists());
+    assert_eq!(swept, Swept::default());
 }
 
 #[test]

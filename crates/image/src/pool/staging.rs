@@ -8,7 +8,11 @@ use super::{DIR_MODE, Pool, PoolError, list};
 use crate::durable::{ensure_dir, ensure_removed, write_file_durably};
 use crate::process_identity::ProcessIdentity;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use uuid::Uuid;
+
+/// Writing a record takes milliseconds; one that is half written after this was abandoned.
+const STALE_AFTER: Duration = Duration::from_secs(3600);
 
 /// A directory for unfinished work. It is removed with everything in it when this is dropped.
 #[derive(Debug)]
@@ -104,8 +108,10 @@ impl Pool {
         let mut seen = std::collections::BTreeSet::new();
         for path in list(&self.staging_dir())? {
             let Some(id) = staging_id(&path) else {
-                if !is_partial_record(&path) {
-                    swept.unknown.push(path);
+                match is_partial_record(&path) {
+                    true if is_stale(&path) => ensure_removed(&path)?,
+                    true => {}
+                    false => swept.unknown.push(path),
                 }
                 continue;
             };
@@ -148,6 +154,12 @@ impl Pool {
 fn staging_id(path: &Path) -> Option<Uuid> {
     let name = path.file_name()?.to_str()?;
     Uuid::parse_str(name.strip_suffix(".owner").unwrap_or(name)).ok()
+}
+
+/// Whether `path` was written so long ago that nobody can still be writing it.
+fn is_stale(path: &Path) -> bool {
+    let modified = std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > STALE_AFTER))
 }
 
 /// Whether `path` is a record that its process is just writing, or died while writing.
