@@ -7,7 +7,6 @@ use fs_support::{Dice, FileDisk, Image, comb, tool};
 use stampo_guest::fs::{
     Ext4Reader, Ext4Writer, FileKind, FsError, GuestRead, Owner, discard_free, open_write,
 };
-use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 mod fs_support;
 
 use fs_support::{FileDisk, Image, second_opinion};
-use stampo_guest::fs::{Ext4Writer, FileKind, FsError, GuestFs, GuestRead, Owner};
+use stampo_guest::fs::{Ext4Writer, FileKind, FsError, GuestFs, Owner};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;

@@ -175,7 +175,7 @@ impl Iterator for Entries<'_> {
         }
         let length = record_length(self.bytes, at);
         let fits = length >= HEADER
-            && length % 4 == 0
+            && length.is_multiple_of(4)
             && at + length <= self.bytes.len()
             && HEADER + usize::from(self.bytes[at + 6]) <= length;
         self.at = if fits { at + length } else { self.bytes.len() };

@@ -9,21 +9,21 @@
 //! with its overlay, and a journal would keep copies of what was written. An unclean journal is
 //! replayed on opening. It does not grow, defragment or repair.
 
+use super::ext4_library::{FixedClock, caught, failure};
 use super::features::{check_writable, unsupported};
-use super::layout::Superblock;
+use super::layout::{Superblock, damaged};
 use super::pages::Pages;
 use super::resolve::{Nodes, Place, ROOT_INODE, find, not_found, resolve, unsuitable};
 use super::{
     Entry, FileKind, FsError, GuestFs, GuestRead, MAX_DEPTH, Metadata, Owner, journal, set_uuid,
     summary,
 };
+use fs_ext4::Filesystem;
 use fs_ext4::runtime::{Runtime, SystemRuntime};
-use fs_ext4::{Error, Filesystem};
 use stampo_image::device::BlockDevice;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 /// How much of a file is written in one transaction of the library.
@@ -47,19 +47,12 @@ pub struct Ext4Writer {
     new_uuid: Option<Uuid>,
 }
 
-/// A clock that stands still, and inode generations that repeat, for reproducible images.
-struct FixedClock {
-    now_s: i64,
-    generation: AtomicU32,
-}
-
-impl Runtime for FixedClock {
-    fn now_unix_seconds(&self) -> i64 {
-        self.now_s
-    }
-    fn next_inode_generation(&self) -> u32 {
-        self.generation.fetch_add(1, Ordering::Relaxed)
-    }
+/// Where a new entry goes.
+struct Vacancy {
+    place: Place,
+    name: Vec<u8>,
+    /// The SELinux label that it should get.
+    label: Option<Vec<u8>>,
 }
 
 impl Ext4Writer {
@@ -78,10 +71,7 @@ impl Ext4Writer {
         device: Arc<dyn BlockDevice>,
         now_s: i64,
     ) -> Result<Box<dyn GuestFs>, FsError> {
-        let clock = FixedClock {
-            now_s,
-            generation: AtomicU32::new(now_s as u32),
-        };
+        let clock = FixedClock::at(now_s);
         Ok(Box::new(Self::open_as(device, Arc::new(clock))?))
     }
 
@@ -115,7 +105,7 @@ impl Ext4Writer {
         act: impl FnOnce(&Filesystem) -> fs_ext4::Result<T>,
     ) -> Result<T, FsError> {
         if self.broken.load(Ordering::Relaxed) {
-            return Err(damaged("an earlier operation on it failed half-way".into()));
+            return Err(damaged("an earlier operation on it failed half-way"));
         }
         match caught(|| act(&self.fs)) {
             Ok(result) => result.map_err(|error| failure(path, error)),
@@ -199,8 +189,8 @@ impl Ext4Writer {
         self.call(path, |fs| fs.apply_unlink_at(directory, name))
     }
 
-    /// Makes room for a new entry at `path`: its place, and the SELinux label that it should get.
-    fn vacate(&self, path: &str) -> Result<(Place, Vec<u8>, Option<Vec<u8>>), FsError> {
+    /// Makes room for a new entry at `path`.
+    fn vacate(&self, path: &str) -> Result<Vacancy, FsError> {
         let place = resolve(self, path, false)?;
         let Some(name) = place.name.clone() else {
             return Err(unsuitable(path, "it has no name of its own"));
@@ -213,7 +203,7 @@ impl Ext4Writer {
             }
             self.unlink(path, place.directory(), &name, inode)?;
         }
-        Ok((place, name, label))
+        Ok(Vacancy { place, name, label })
     }
 
     fn label(&self, path: &str, place: &Place, label: Option<Vec<u8>>) -> Result<(), FsError> {
@@ -378,7 +368,7 @@ impl GuestRead for Ext4Writer {
 
 impl GuestFs for Ext4Writer {
     fn write(&mut self, path: &str, content: &[u8], owner: Owner) -> Result<(), FsError> {
-        let (place, name, label) = self.vacate(path)?;
+        let Vacancy { place, name, label } = self.vacate(path)?;
         let directory = place.directory();
         let mode = (owner.mode & 0o7777) as u16;
         let inode = self.call(path, |fs| fs.apply_create_at(directory, &name, mode))?;
@@ -421,7 +411,7 @@ impl GuestFs for Ext4Writer {
     }
 
     fn symlink(&mut self, path: &str, target: &str) -> Result<(), FsError> {
-        let (place, name, label) = self.vacate(path)?;
+        let Vacancy { place, name, label } = self.vacate(path)?;
         let directory = place.directory();
         self.call(path, |fs| {
             fs.apply_symlink_at(directory, &name, target.as_bytes())
@@ -493,7 +483,7 @@ impl GuestFs for Ext4Writer {
             new_uuid,
         } = *self;
         if broken.into_inner() {
-            return Err(damaged("an earlier operation on it failed half-way".into()));
+            return Err(damaged("an earlier operation on it failed half-way"));
         }
         caught(|| fs.finish())
             .map_err(damaged)?
@@ -504,66 +494,5 @@ impl GuestFs for Ext4Writer {
         }
         pages.write_out()?;
         Ok(())
-    }
-}
-
-/// Runs `act`; a panic in it is the error, as text.
-fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        format!(
-            "the ext4 writer gave up: {}",
-            text.unwrap_or("for no stated reason")
-        )
-    })
-}
-
-fn damaged(why: String) -> FsError {
-    super::layout::damaged(why)
-}
-
-/// What an error of the library means for `path`.
-fn failure(path: &str, error: Error) -> FsError {
-    let path = path.to_owned();
-    match error {
-        Error::NotFound => FsError::NotFound { path },
-        Error::Io(error) => FsError::Device(error),
-        Error::NoSpaceLeftOnDevice => FsError::Device(std::io::ErrorKind::StorageFull.into()),
-        Error::ReadOnly => FsError::Device(std::io::ErrorKind::PermissionDenied.into()),
-        Error::NotADirectory => FsError::Unsuitable {
-            path,
-            why: "it is not a directory",
-        },
-        Error::IsADirectory => FsError::Unsuitable {
-            path,
-            why: "it is a directory",
-        },
-        Error::AlreadyExists => FsError::Unsuitable {
-            path,
-            why: "something is in the way",
-        },
-        Error::DirectoryNotEmpty => FsError::Unsuitable {
-            path,
-            why: "it is not empty",
-        },
-        Error::NameTooLong => FsError::Unsuitable {
-            path,
-            why: "its name or target is too long",
-        },
-        Error::TooManyLinks => FsError::Unsuitable {
-            path,
-            why: "it has too many links",
-        },
-        Error::InvalidArgument(why) => FsError::Unsuitable { path, why },
-        error @ (Error::UnsupportedIncompat(_)
-        | Error::UnsupportedRoCompat(_)
-        | Error::Unsupported(_)) => unsupported(error.to_string()),
-        other => FsError::Damaged {
-            path,
-            why: other.to_string(),
-        },
     }
 }

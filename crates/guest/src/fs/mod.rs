@@ -12,6 +12,7 @@ mod attributes;
 mod blocks;
 pub mod check;
 mod directory;
+mod ext4_library;
 mod ext4_read;
 mod ext4_write;
 mod features;
