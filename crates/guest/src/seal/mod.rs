@@ -12,6 +12,7 @@
 
 mod apply;
 mod decide;
+mod disk;
 pub mod firstboot;
 mod guest;
 pub mod items;
@@ -24,6 +25,7 @@ mod rewrite;
 mod selection;
 
 pub use apply::apply;
+pub use disk::{Leftover, SealError, SealOptions, SealOutcome, SealTimes, plan_disk, seal_disk};
 pub use guest::Guest;
 pub use needles::{NEEDLE_BYTES, Needle, needles};
 pub use items::{Action, Area, SealItem, items};
