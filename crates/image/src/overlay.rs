@@ -218,26 +218,7 @@ impl Overlay {
         };
         let expected = base_name(base)?;
         let opened = Base::open(base)?;
-        let file = File::options()
-            .read(true)
-            .write(writable)
-            .open(path)
-            .map_err(open)?;
-        if !file.metadata().map_err(open)?.is_file() {
-            return Err(open(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            )));
-        }
-        let lock = if writable {
-            lock_exclusive(&file)
-        } else {
-            lock_shared(&file)
-        };
-        let lock = lock.map_err(|source| OverlayError::Lock {
-            path: path.to_owned(),
-            source,
-        })?;
+        let (file, lock) = open_locked(path, writable)?;
         let qcow2 = Qcow2::<Storage>::builder(Storage::try_from(file).map_err(open)?)
             .write(writable)
             .backing(Some(opened.access))
@@ -246,10 +227,8 @@ impl Overlay {
             .map_err(open)?;
         let found = qcow2.implicit_backing_file().cloned();
         let found = found.zip(qcow2.implicit_backing_format().cloned());
-        let matches = found.as_ref().is_some_and(|(name, format)| {
-            *name == expected && format == BASE_FORMAT && !qcow2.requires_external_data_file()
-        });
-        if !matches {
+        let named = |(name, format): &(String, String)| *name == expected && format == BASE_FORMAT;
+        if !found.as_ref().is_some_and(named) || qcow2.requires_external_data_file() {
             let (path, expected) = (path.to_owned(), base.to_owned());
             return Err(OverlayError::OtherBase {
                 path,
@@ -259,12 +238,13 @@ impl Overlay {
         }
         let access = FormatAccess::new(qcow2);
         let size_bytes = access.size();
+        let (access, _locks) = (RwLock::new(access), [lock, opened.lock]);
         Ok(Overlay {
             path: path.to_owned(),
             size_bytes,
             writable,
-            access: RwLock::new(access),
-            _locks: [lock, opened.lock],
+            access,
+            _locks,
         })
     }
 
@@ -362,6 +342,36 @@ fn base_name(base: &Path) -> Result<String, OverlayError> {
         .filter(|name| base.is_absolute() && name.len() <= MAX_BASE_NAME_BYTES);
     name.map(str::to_owned)
         .ok_or_else(|| OverlayError::BasePath(base.to_owned()))
+}
+
+/// Opens the file of an overlay and locks it: alone to write, shared to read.
+fn open_locked(path: &Path, writable: bool) -> Result<(File, ImageLock), OverlayError> {
+    let open = |source| OverlayError::Overlay {
+        act: "open",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::options()
+        .read(true)
+        .write(writable)
+        .open(path)
+        .map_err(open)?;
+    if !file.metadata().map_err(open)?.is_file() {
+        return Err(open(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        )));
+    }
+    let lock = if writable {
+        lock_exclusive(&file)
+    } else {
+        lock_shared(&file)
+    };
+    let lock = lock.map_err(|source| OverlayError::Lock {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((file, lock))
 }
 
 impl Base {
