@@ -27,7 +27,7 @@ pub mod users;
 pub mod walk;
 pub mod yaml;
 
-use crate::fs::{FsError, GuestRead, open_read};
+use crate::fs::{Ext4Reader, FsError, GuestRead, find_root};
 use look::Look;
 use serde::{Deserialize, Serialize};
 use stampo_image::device::BlockDevice;
@@ -80,8 +80,12 @@ pub struct Inspection {
 /// system on a filesystem that can be read.
 pub fn inspect(disk: Arc<dyn BlockDevice>) -> Result<Inspection, FsError> {
     let (layout, unknowns) = partitions::read(&disk)?;
-    let fs = open_read(disk)?;
+    let root = find_root(disk)?;
+    let fs = Ext4Reader::open(root.device)?;
     let mut inspection = inspect_tree(fs.as_ref());
+    inspection
+        .unknowns
+        .extend(layout.not_looked_into(root.number));
     inspection.disk = Some(layout);
     inspection.unknowns.extend(unknowns);
     Ok(inspection)

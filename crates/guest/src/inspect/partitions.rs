@@ -61,6 +61,31 @@ pub struct Partition {
     pub needs_recovery: bool,
 }
 
+/// The GPT type of a partition that only holds GRUB's core image.
+const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
+
+impl Disk {
+    /// A line for every partition with content that is not the root and was not read. Swap space
+    /// and GRUB's own partition hold no files.
+    pub fn not_looked_into(&self, root: Option<u32>) -> Vec<String> {
+        let root = root.unwrap_or(0);
+        let holds_files = |partition: &&Partition| {
+            partition.number != root
+                && partition.filesystem != "swap"
+                && partition.kind != BIOS_BOOT
+        };
+        let line = |partition: &Partition| {
+            let (number, filesystem) = (partition.number, &partition.filesystem);
+            format!("partition {number}: its files ({filesystem}) were not looked into")
+        };
+        self.partitions
+            .iter()
+            .filter(holds_files)
+            .map(line)
+            .collect()
+    }
+}
+
 /// Reads the table and looks at every partition; also what could not be told.
 pub fn read(disk: &Arc<dyn BlockDevice>) -> Result<(Disk, Vec<String>), FsError> {
     let layout = Layout::read(disk.as_ref()).map_err(|error| match error {

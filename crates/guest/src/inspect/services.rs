@@ -63,6 +63,12 @@ pub fn read(look: &mut Look<'_>) -> Services {
         }
     }
     read_run_levels(look, &mut wanted);
+    // systemd leaves a script alone when a unit has its name (systemd-sysv-generator(8)).
+    wanted.retain(|(script, origin), _| {
+        let unit = |directory: &str| format!("{directory}/{script}.service");
+        let mut directories = UNIT_DIRECTORIES.iter();
+        *origin != Origin::Sysv || !directories.any(|(path, _)| look.exists(&unit(path)))
+    });
     let default_target = ["/etc/systemd/system", "/usr/lib/systemd/system"]
         .iter()
         .find_map(|directory| look.link(&format!("{directory}/default.target")))

@@ -13,6 +13,7 @@ const MAX_DETAILS: usize = 50;
 const GENERIC_NAMES: &[&str] = &[
     "localhost",
     "localhost.localdomain",
+    "localdomain",
     "localhost4",
     "localhost4.localdomain4",
     "localhost6",
