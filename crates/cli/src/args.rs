@@ -16,7 +16,6 @@ use std::path::PathBuf;
 #[command(
     name = "stampo",
     version,
-    propagate_version = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -584,4 +583,15 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// The directory.
     pub directory: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_verb_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -144,6 +144,44 @@ impl From<Cidr> for String {
     }
 }
 
+/// QEMU's user-mode network around a guest with a static address: what stands beside the guest.
+///
+/// The gateway is the network's first address, as most plans have it, and the name server its
+/// third, each the next one when the guest has that itself. The plan tells the guest, the driver
+/// tells QEMU, and both ask here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserNetwork {
+    /// The network's own address.
+    pub network: Ipv4Addr,
+    /// Bits of the network part.
+    pub prefix: u8,
+    /// Where QEMU answers as the gateway.
+    pub gateway: Ipv4Addr,
+    /// Where QEMU answers as the name server.
+    pub dns: Ipv4Addr,
+}
+
+impl UserNetwork {
+    /// The longest prefix that leaves room for the guest, a gateway and a name server.
+    pub const LONGEST_PREFIX: u8 = 29;
+
+    /// The network around `address`; `None` when its prefix leaves no room.
+    pub fn around(address: Ipv4Addr, prefix: u8) -> Option<Self> {
+        if !(1..=Self::LONGEST_PREFIX).contains(&prefix) {
+            return None;
+        }
+        let address = u32::from(address);
+        let first = address & (u32::MAX << (32 - u32::from(prefix)));
+        let beside = |wanted: u32| Ipv4Addr::from(wanted + u32::from(wanted == address));
+        Some(UserNetwork {
+            network: first.into(),
+            prefix,
+            gateway: beside(first + 1),
+            dns: beside(first + 3),
+        })
+    }
+}
+
 /// Static addresses for bulk clones: one address, or `first-last/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

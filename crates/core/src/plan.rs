@@ -9,7 +9,7 @@ use crate::hardware::{Hardware, HardwareError, NicLink};
 use crate::ids::{GuestId, ImageId, VersionId};
 use crate::lifecycle::State;
 use crate::names::{GuestName, NameError, NamePattern};
-use crate::network::{AddressError, AddressRange, Mac};
+use crate::network::{AddressError, AddressRange, Cidr, Mac, UserNetwork};
 use crate::personalisation::{Network, Personalisation, PersonalisationError};
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -213,6 +213,14 @@ pub enum PlanRefusal {
     /// No free port for ssh.
     #[error("forward ssh of {0} guests: not enough free ports between 22000 and 29999")]
     NoPorts(usize),
+    /// QEMU's user-mode network has a gateway of its own, or no room for one.
+    #[error("give {address} on a user-mode network: {why}")]
+    UserNetwork {
+        /// The guest's address.
+        address: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
     /// A gateway or DNS server without an address.
     #[error("use a gateway or name servers without a static address: give --address too")]
     NetworkWithoutAddress,
@@ -385,7 +393,7 @@ fn personalisation(
 struct Supply {
     ports: std::vec::IntoIter<u16>,
     wanted: usize,
-    addresses: std::vec::IntoIter<crate::network::Cidr>,
+    addresses: std::vec::IntoIter<Cidr>,
     gateway: Option<IpAddr>,
     dns: Vec<IpAddr>,
     macs: BTreeSet<Mac>,
@@ -442,11 +450,7 @@ impl Supply {
                 None
             };
             let network = match address {
-                Some(address) => Network::Static {
-                    address,
-                    gateway: self.gateway,
-                    dns: self.dns.clone(),
-                },
+                Some(address) => self.fixed(address, &nic.link)?,
                 None => Network::Dhcp,
             };
             let ssh_port = if index == 0 && nic.link == NicLink::User {
@@ -462,6 +466,35 @@ impl Supply {
             });
         }
         Ok(nics)
+    }
+
+    /// A static address with what stands beside it. On a user-mode network that is QEMU's to say.
+    fn fixed(&self, address: Cidr, link: &NicLink) -> Result<Network, PlanRefusal> {
+        let (mut gateway, mut dns) = (self.gateway, self.dns.clone());
+        if let (NicLink::User, IpAddr::V4(v4)) = (link, address.address) {
+            let refuse = |why: String| PlanRefusal::UserNetwork {
+                address: address.to_string(),
+                why,
+            };
+            let around = UserNetwork::around(v4, address.prefix)
+                .ok_or_else(|| refuse("use a prefix of at most 29, or a bridge".to_owned()))?;
+            if gateway.is_some_and(|asked| asked != around.gateway) {
+                let why = format!(
+                    "its gateway is {}; leave --gateway out, or use a bridge",
+                    around.gateway
+                );
+                return Err(refuse(why));
+            }
+            gateway = Some(IpAddr::V4(around.gateway));
+            if dns.is_empty() {
+                dns.push(IpAddr::V4(around.dns));
+            }
+        }
+        Ok(Network::Static {
+            address,
+            gateway,
+            dns,
+        })
     }
 
     fn mac(&mut self, random: &mut dyn FnMut() -> [u8; 16]) -> Mac {

@@ -211,6 +211,29 @@ fn refusals_name_the_rule() {
             plan(
                 "a",
                 &CloneSpec {
+                    address: Some("192.0.2.10/24".parse().expect("valid")),
+                    gateway: Some("192.0.2.254".parse().expect("valid")),
+                    ..spec(1)
+                },
+                &none,
+            ),
+            "its gateway is 192.0.2.1",
+        ),
+        (
+            plan(
+                "a",
+                &CloneSpec {
+                    address: Some("192.0.2.10/30".parse().expect("valid")),
+                    ..spec(1)
+                },
+                &none,
+            ),
+            "a prefix of at most 29",
+        ),
+        (
+            plan(
+                "a",
+                &CloneSpec {
                     bridge: Some("br/0".into()),
                     ..spec(1)
                 },

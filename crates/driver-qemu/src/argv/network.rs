@@ -3,12 +3,9 @@
 use super::{Arguments, quoted};
 use serde_json::json;
 use stampo_core::hardware::NicModel;
+use stampo_core::network::UserNetwork;
 use stampo_driver::{DriverError, GuestDefinition, Link};
 use std::net::Ipv4Addr;
-
-/// The longest prefix of a user-mode network that has room for its gateway, its DNS server and the
-/// guest.
-const LONGEST_PREFIX: u8 = 29;
 
 /// The PCI slot of the first interface on q35's root bus; eight follow each other.
 const FIRST_SLOT: usize = 0x10;
@@ -52,14 +49,14 @@ fn user(
 ) -> Result<String, DriverError> {
     let mut option = format!("user,id={netdev}");
     if let Some((address, prefix)) = address {
-        let Network {
-            first,
+        let UserNetwork {
+            network,
             prefix,
             gateway,
             dns,
-        } = Network::around(address, prefix)?;
+        } = around(address, prefix)?;
         option.push_str(&format!(
-            ",net={first}/{prefix},host={gateway},dns={dns},dhcpstart={address}"
+            ",net={network}/{prefix},host={gateway},dns={dns},dhcpstart={address}"
         ));
     }
     if let Some(port) = ssh_port {
@@ -71,39 +68,11 @@ fn user(
     Ok(option)
 }
 
-/// A user-mode network in which a guest has a static address. The gateway is the network's first
-/// address, as most plans have it, and the DNS server its third, each the next one when the guest
-/// has that itself.
-struct Network {
-    first: Ipv4Addr,
-    prefix: u8,
-    gateway: Ipv4Addr,
-    dns: Ipv4Addr,
-}
-
-impl Network {
-    fn around(address: Ipv4Addr, prefix: u8) -> Result<Self, DriverError> {
-        if !(1..=LONGEST_PREFIX).contains(&prefix) {
-            return Err(DriverError::Unsupported {
-                what: format!("give a guest {address}/{prefix} on a user-mode network"),
-                why: "QEMU needs a gateway and a DNS server beside it; use a prefix of at most 29, or a bridge"
-                    .to_owned(),
-            });
-        }
-        let address = u32::from(address);
-        let first = address & (u32::MAX << (32 - u32::from(prefix)));
-        let beside = |wanted: u32| {
-            Ipv4Addr::from(if wanted == address {
-                wanted + 1
-            } else {
-                wanted
-            })
-        };
-        Ok(Network {
-            first: first.into(),
-            prefix,
-            gateway: beside(first + 1),
-            dns: beside(first + 3),
-        })
-    }
+/// The network around a static address.
+fn around(address: Ipv4Addr, prefix: u8) -> Result<UserNetwork, DriverError> {
+    UserNetwork::around(address, prefix).ok_or_else(|| DriverError::Unsupported {
+        what: format!("give a guest {address}/{prefix} on a user-mode network"),
+        why: "QEMU needs a gateway and a DNS server beside it; use a prefix of at most 29, or a bridge"
+            .to_owned(),
+    })
 }

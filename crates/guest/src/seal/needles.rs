@@ -103,6 +103,10 @@ fn below(reader: &dyn GuestRead, directory: &str) -> Result<Vec<String>, FsError
     Ok(files)
 }
 
+/// How lines begin that hold nothing of a secret: comments, PEM armour, and the fields of debconf's
+/// databases that name a question. Those names stand in other files of every Debian.
+const ARMOUR: [&[u8]; 6] = [b"#", b"-----", b"Name: ", b"Template: ", b"Owners: ", b"Flags: "];
+
 /// A file's content, unless it is too large.
 fn content(reader: &dyn GuestRead, path: &str) -> Result<Option<Vec<u8>>, FsError> {
     match reader.read(path, LARGEST_FILE_BYTES) {
@@ -126,7 +130,7 @@ fn samples(content: &[u8], stays: &[u8]) -> Vec<Vec<u8>> {
     let mut candidates: Vec<&[u8]> = Vec::new();
     let mut at = 0;
     for line in content.split(|byte| *byte == b'\n') {
-        let armour = line.starts_with(b"#") || line.starts_with(b"-----") || kept.contains(line);
+        let armour = ARMOUR.iter().any(|start| line.starts_with(start)) || kept.contains(line);
         if !armour {
             pieces(content, at, at + line.len(), &mut candidates);
         }
@@ -172,6 +176,8 @@ mod tests {
             samples(iqn, b""),
             [b"1993-08.org.debian:01:1ff5fe7b1fe0"[2..].to_vec()]
         );
+        let debconf = b"Name: shim/secureboot_key\nTemplate: shim/secureboot_key\nOwners: shim\n";
+        assert!(samples(debconf, b"").is_empty(), "names of questions are no secret");
         let pem = b"-----BEGIN KEY-----\nAAAAB3NzaC1yc2EAAAADAQABAAABgQC7\n-----END KEY-----\n";
         assert_eq!(
             samples(pem, b""),
