@@ -79,7 +79,7 @@ fn what_goes_is_gone_from_the_bytes_and_what_stays_is_the_same() {
     for args in [
         &["-t", "ext4"][..],
         &["-t", "ext4", "-b", "1024"],
-        &["-t", "ext4", "-O", "inline_data"],
+        &["-t", "ext4", "-O", "^metadata_csum,^64bit"],
     ] {
         let image = guest(args, &[]);
         let before = second_opinion(&image.path);
