@@ -157,6 +157,17 @@ impl Ext4Writer {
             .collect())
     }
 
+    /// The entries of the directory at `path`, sorted by name.
+    fn listed(&self, path: &str) -> Result<Vec<(Vec<u8>, u32)>, FsError> {
+        let inode = find(self, path, true)?;
+        if self.kind(inode)? != FileKind::Directory {
+            return Err(unsuitable(path, "it is not a directory"));
+        }
+        let mut entries = self.entries(path, inode)?;
+        entries.sort();
+        Ok(entries)
+    }
+
     fn attributes(&self, path: &str, inode: u32) -> Result<BTreeMap<String, Vec<u8>>, FsError> {
         let entries = self.call(path, |fs| {
             let (found, raw) = fs.read_inode_verified(inode)?;
@@ -332,19 +343,27 @@ impl GuestRead for Ext4Writer {
     }
 
     fn read_dir(&self, path: &str) -> Result<Vec<Entry>, FsError> {
-        let inode = find(self, path, true)?;
-        if self.kind(inode)? != FileKind::Directory {
-            return Err(unsuitable(path, "it is not a directory"));
-        }
         let mut entries = Vec::new();
-        for (name, inode) in self.entries(path, inode)? {
-            entries.push(Entry {
-                name,
-                kind: self.kind(inode)?,
-            });
+        for (name, inode) in self.listed(path)? {
+            let kind = self.kind(inode)?;
+            entries.push(Entry { name, kind });
         }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    fn read_dir_with_metadata(
+        &self,
+        path: &str,
+    ) -> Result<Vec<(Entry, Result<Metadata, FsError>)>, FsError> {
+        let known = |(name, inode)| {
+            let found = self.stat(path, inode);
+            // An entry whose inode can't be read is listed, with the reason in place of metadata.
+            let kind = found
+                .as_ref()
+                .map_or(FileKind::Special, |metadata| metadata.kind);
+            (Entry { name, kind }, found)
+        };
+        Ok(self.listed(path)?.into_iter().map(known).collect())
     }
 
     fn read_link(&self, path: &str) -> Result<Vec<u8>, FsError> {

@@ -115,7 +115,11 @@ pub struct Owner {
 impl Owner {
     /// root:root with this mode.
     pub const fn root(mode: u32) -> Self {
-        Owner { uid: 0, gid: 0, mode }
+        Owner {
+            uid: 0,
+            gid: 0,
+            mode,
+        }
     }
 }
 
