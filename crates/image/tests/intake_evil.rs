@@ -160,26 +160,52 @@ impl Seen {
     fn of(log: &str) -> Self {
         let mut seen = Seen::default();
         let (mut children, mut walled) = (BTreeSet::new(), BTreeSet::new());
+        let threads = threads_of_children(log);
         for line in log.lines() {
             let Some((pid, call)) = line.split_once(' ') else {
                 continue;
             };
             let call = call.trim_start();
+            // The end of a call whose start was judged, or a thread that ended within it.
+            let rest = call.starts_with("<...") || call.starts_with("???");
+            if rest && !is_wall(call) {
+                continue;
+            }
             if call.starts_with("execve(") && call.contains("stampo-intake-child") {
                 children.insert(pid);
                 walled.remove(pid);
+            } else if threads.contains(pid) {
+                // They inherit all walls but the filter, and have nothing to do before it.
+                seen.wrong
+                    .extend((!allowed(call, true)).then(|| line.to_owned()));
             } else if !children.contains(pid) {
                 continue;
             } else if is_wall(call) {
                 seen.sandboxed += usize::from(walled.insert(pid));
-            } else if call.starts_with("<...") {
-                // The end of a call whose start was judged.
             } else if !allowed(call, walled.contains(pid)) {
                 seen.wrong.push(line.to_owned());
             }
         }
         seen
     }
+}
+
+/// The threads that the children start for decompression.
+fn threads_of_children(log: &str) -> BTreeSet<&str> {
+    let starts = |line: &&str| line.contains("CLONE_THREAD") || line.contains("clone3 resumed");
+    let children: BTreeSet<&str> = log
+        .lines()
+        .filter(|line| line.contains("execve(") && line.contains("stampo-intake-child"))
+        .filter_map(|line| line.split_once(' ').map(|(pid, _)| pid))
+        .collect();
+    let by_child = |line: &&str| {
+        line.split_once(' ')
+            .is_some_and(|(pid, _)| children.contains(pid))
+    };
+    let started = log.lines().filter(starts).filter(by_child);
+    started
+        .filter_map(|line| line.rsplit_once("= ").map(|(_, thread)| thread))
+        .collect()
 }
 
 /// The installed filter; the call may be told in two lines.
@@ -212,5 +238,10 @@ fn allowed(call: &str, walled: bool) -> bool {
     ];
     let asks_loader = calls.iter().any(|name| call.starts_with(name))
         && loaders.iter().any(|path| call.contains(path));
-    !walled && (asks_loader || call.starts_with("arch_prctl(") || call.starts_with("seccomp("))
+    let starts_thread = call.contains("CLONE_THREAD");
+    !walled
+        && (asks_loader
+            || starts_thread
+            || call.starts_with("arch_prctl(")
+            || call.starts_with("seccomp("))
 }

@@ -4,7 +4,7 @@ mod intake_support;
 
 use intake_support::image::{END, Image, deflate, zstd_frame};
 use intake_support::{TIGHT, file_of};
-use stampo_image::intake::{DeclaredFormat, Limits, convert_without_sandbox};
+use stampo_image::intake::{Crew, DeclaredFormat, Limits, convert_without_sandbox};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ fn outcome(bytes: &[u8]) -> &'static str {
     let (source, destination) = (file_of(bytes), file_of(b""));
     let start = Instant::now();
     let (fd, to) = (source.as_fd(), destination.as_fd());
-    let result = convert_without_sandbox(DeclaredFormat::Qcow2, &limits, fd, to, &mut |_, _| ());
+    let (declared, crew) = (DeclaredFormat::Qcow2, Crew::default());
+    let result = convert_without_sandbox(declared, &limits, fd, to, &crew, &mut |_, _| ());
     assert!(
         start.elapsed() < Duration::from_secs(5),
         "it took {:?}",

@@ -27,6 +27,7 @@ fn attempt(what: &str) -> Output {
 fn what_leads_out_is_deadly() {
     let attempts = [
         "open",
+        "open_in_early_thread",
         "create",
         "connect",
         "listen",

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Runs of each; the fastest counts, as it is the least disturbed.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 const NEEDED: &str = "qemu-img must be installed for this test (package qemu-utils)";
 

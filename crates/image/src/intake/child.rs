@@ -3,10 +3,12 @@
 //! What this file does *not* do: return. A child never runs any other code of the program.
 
 use super::convert::convert;
+use super::crew::Crew;
 use super::error::{Fault, Stop};
 use super::protocol::{CHILD_ARG, Job, Message, Report};
 use super::sandbox;
 use std::os::fd::AsFd;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 /// How often progress is told.
@@ -34,12 +36,13 @@ pub fn run_child_if_asked() {
 fn run(job: &Job) -> bool {
     // The text of a panic may quote the image; the answer says enough.
     std::panic::set_hook(Box::new(|_| {}));
-    let answer = match sandbox::enter(job) {
-        Ok(report) => {
+    let answer = match sandbox::enter(job, || Crew::start(job.workers)) {
+        Ok((report, crew)) => {
             if !send(&Message::Ready(report)) {
                 return false;
             }
-            std::panic::catch_unwind(|| work(job)).unwrap_or(Err(Fault::Panicked.into()))
+            let work = AssertUnwindSafe(|| work(job, &crew));
+            std::panic::catch_unwind(work).unwrap_or(Err(Fault::Panicked.into()))
         }
         Err(fault) => Err(fault.into()),
     };
@@ -50,7 +53,7 @@ fn run(job: &Job) -> bool {
     })
 }
 
-fn work(job: &Job) -> Result<Report, Stop> {
+fn work(job: &Job, crew: &Crew) -> Result<Report, Stop> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let mut told = Instant::now();
     let mut progress = |done_bytes, total_bytes| {
@@ -68,6 +71,7 @@ fn work(job: &Job) -> Result<Report, Stop> {
         &job.limits,
         stdin.as_fd(),
         stdout.as_fd(),
+        crew,
         &mut progress,
     )
 }

@@ -3,6 +3,7 @@
 //! Size cap → marks against the declaration → proof of the metadata → copy. What this file does
 //! *not* do: stand up the sandbox; it must only ever run inside one, or in a test.
 
+use super::crew::Crew;
 use super::error::Stop;
 use super::protocol::{DeclaredFormat, FormatDetails, Limits, Report};
 use super::qcow2;
@@ -27,6 +28,7 @@ pub fn convert(
     limits: &Limits,
     source: BorrowedFd<'_>,
     destination: BorrowedFd<'_>,
+    crew: &Crew,
     progress: &mut Progress<'_>,
 ) -> Result<Report, Stop> {
     let source = Source::new(source)?;
@@ -39,7 +41,7 @@ pub fn convert(
         .into()),
         (DeclaredFormat::Raw, None) => convert_raw(limits, &source, destination, progress),
         (DeclaredFormat::Qcow2, Some("qcow2")) => {
-            qcow2::convert(limits, &source, destination, progress)
+            qcow2::convert(limits, &source, destination, crew, progress)
         }
         (DeclaredFormat::Qcow2, other) => {
             let looks_like = other.unwrap_or("a raw disk").to_owned();

@@ -17,6 +17,7 @@
 
 mod child;
 mod convert;
+mod crew;
 mod error;
 mod protocol;
 mod qcow2;
@@ -38,6 +39,8 @@ pub use refusal::Refusal;
 /// The parser without its sandbox, for fuzzing it in one process. Never for real images.
 #[doc(hidden)]
 pub use convert::convert as convert_without_sandbox;
+#[doc(hidden)]
+pub use crew::Crew;
 /// The walls without the parser, for trying to get out. Not for any other process.
 #[doc(hidden)]
 pub use sandbox::enter as enter_sandbox;

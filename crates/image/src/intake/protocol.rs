@@ -64,6 +64,8 @@ pub struct Job {
     pub declared: DeclaredFormat,
     /// What it may cost.
     pub limits: Limits,
+    /// How many threads decompress, besides the first; 0 for none.
+    pub workers: usize,
     /// The process that must stay alive.
     pub parent_pid: i32,
 }

@@ -74,12 +74,22 @@ pub fn run(request: &IntakeRequest<'_>) -> Result<Taken, IntakeError> {
     }
 }
 
-/// The program again, with two files and a pipe: no environment, no terminal signals.
+/// Threads for decompression: one for each processor, but no crowd, and none for a single one.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(0, |count| match count.get() {
+        1 => 0,
+        count => count.min(4),
+    })
+}
+
+/// The program again, with two files and a pipe: no terminal signals, and no environment but one
+/// hint to glibc: threads share one heap, else each reserves 64 MiB of the address space limit.
 fn spawn(request: &IntakeRequest<'_>) -> Result<Child, IntakeError> {
     let system = |what| move |source| IntakeError::System { what, source };
     let job = Job {
         declared: request.declared,
         limits: request.limits,
+        workers: workers(),
         parent_pid: rustix::process::getpid().as_raw_nonzero().get(),
     };
     let job = serde_json::to_string(&job)
@@ -93,6 +103,7 @@ fn spawn(request: &IntakeRequest<'_>) -> Result<Child, IntakeError> {
     Command::new(program)
         .args([CHILD_ARG, &job])
         .env_clear()
+        .env("MALLOC_ARENA_MAX", "1")
         .current_dir("/")
         .process_group(0)
         .stdin(copy(&request.source)?)

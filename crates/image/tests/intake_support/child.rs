@@ -7,6 +7,8 @@ use stampo_image::intake::{DeclaredFormat, Job, Limits, enter_sandbox, run_child
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 fn main() {
     run_child_if_asked();
@@ -23,13 +25,36 @@ fn main() {
     let job = Job {
         declared: DeclaredFormat::Raw,
         limits: Limits::default(),
+        workers: 0,
         parent_pid,
     };
-    if let Err(fault) = enter_sandbox(&job) {
-        eprintln!("{fault}");
-        std::process::exit(1);
+    let what = what.clone();
+    let early = what == "open_in_early_thread";
+    match enter_sandbox(&job, || early.then(early_thread)) {
+        Ok((_, go)) => {
+            if let Some((go, thread)) = go {
+                let _ = go.send(());
+                let _ = thread.join();
+            }
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            std::process::exit(1);
+        }
     }
-    std::process::exit(i32::from(!try_it(what)));
+    std::process::exit(i32::from(!try_it(&what)));
+}
+
+/// A thread from before the filter that opens a file when it is told to.
+fn early_thread() -> (Sender<()>, JoinHandle<()>) {
+    let ((go, told), (here, ready)) = (channel(), channel());
+    let thread = std::thread::spawn(move || {
+        let _ = here.send(());
+        let _ = told.recv();
+        try_it("open");
+    });
+    let _ = ready.recv();
+    (go, thread)
 }
 
 fn usage() -> ! {

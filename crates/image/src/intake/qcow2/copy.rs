@@ -5,10 +5,12 @@
 //! Neighbours in both the disk and the file are copied as one stretch.
 
 use super::super::convert::{Progress, copy_buffer, copy_stretch};
+use super::super::crew::Crew;
 use super::super::error::{Fault, Stop};
 use super::super::refusal::Refusal;
 use super::super::source::Source;
 use super::super::sparse::SparseFile;
+use super::batch::Batch;
 use super::entry::{self, Compressed, Mapping};
 use super::header::Header;
 use super::inflate::Inflater;
@@ -22,9 +24,24 @@ pub fn copy(
     source: &Source<'_>,
     header: &Header,
     output: &mut SparseFile<'_>,
+    crew: &Crew,
     progress: &mut Progress<'_>,
 ) -> Result<(), Stop> {
-    let mut copier = Copier::new(source, header, output, progress)?;
+    let batch = Batch::new(header.compression, header.cluster_size());
+    let mut copier = Copier {
+        source,
+        header,
+        output,
+        progress,
+        buffer: copy_buffer(),
+        batch,
+        crew,
+        under_way: 0,
+        inflater: None,
+        host: 0,
+        guest: 0,
+        length: 0,
+    };
     let entries = u64::from(header.l1_entries);
     for_each_entry(
         source,
@@ -39,7 +56,7 @@ pub fn copy(
             }
         },
     )?;
-    copier.flush()
+    copier.finish()
 }
 
 struct Copier<'a, 'src, 'out, 'p> {
@@ -47,44 +64,21 @@ struct Copier<'a, 'src, 'out, 'p> {
     header: &'a Header,
     output: &'a mut SparseFile<'out>,
     progress: &'a mut Progress<'p>,
-    inflater: Inflater,
     /// For plain data.
     buffer: Vec<u8>,
-    /// For one cluster, and for its compressed bytes.
-    cluster: Vec<u8>,
-    packed: Vec<u8>,
+    /// Compressed clusters that are collected, and how many batches others have.
+    batch: Batch,
+    crew: &'a Crew,
+    under_way: usize,
+    /// For batches that nobody else takes.
+    inflater: Option<Inflater>,
     /// The open stretch.
     host: u64,
     guest: u64,
     length: u64,
 }
 
-impl<'a, 'src, 'out, 'p> Copier<'a, 'src, 'out, 'p> {
-    fn new(
-        source: &'a Source<'src>,
-        header: &'a Header,
-        output: &'a mut SparseFile<'out>,
-        progress: &'a mut Progress<'p>,
-    ) -> Result<Self, Stop> {
-        let inflater = Inflater::new(header.compression).ok_or(Fault::Sandbox {
-            step: "memory for zstd".to_owned(),
-            errno: 0,
-        })?;
-        Ok(Copier {
-            source,
-            header,
-            output,
-            progress,
-            inflater,
-            buffer: copy_buffer(),
-            cluster: vec![0; header.cluster_size() as usize],
-            packed: Vec::new(),
-            host: 0,
-            guest: 0,
-            length: 0,
-        })
-    }
-
+impl Copier<'_, '_, '_, '_> {
     fn copy_table(&mut self, table: u64, first_guest_offset: u64) -> Result<(), Stop> {
         let (source, header) = (self.source, self.header);
         for_each_entry(
@@ -105,7 +99,7 @@ impl<'a, 'src, 'out, 'p> Copier<'a, 'src, 'out, 'p> {
                 match entry::l2(raw, header)? {
                     Mapping::Hole | Mapping::ZeroAt(_) => Ok(()),
                     Mapping::Plain(host) => self.add_plain(host, guest, length),
-                    Mapping::Compressed(packed) => self.copy_compressed(packed, guest, length),
+                    Mapping::Compressed(packed) => self.add_compressed(packed, guest, length),
                 }
             },
         )
@@ -140,20 +134,63 @@ impl<'a, 'src, 'out, 'p> Copier<'a, 'src, 'out, 'p> {
         Ok(())
     }
 
-    fn copy_compressed(&mut self, packed: Compressed, guest: u64, length: u64) -> Result<(), Stop> {
+    /// Adds it to the open batch; the crew does the rest.
+    fn add_compressed(&mut self, packed: Compressed, guest: u64, length: u64) -> Result<(), Stop> {
         let end = packed.end.min(self.source.size_bytes());
-        self.packed
-            .resize(end.saturating_sub(packed.offset) as usize, 0);
+        let count = end.saturating_sub(packed.offset) as usize;
+        let room = self.batch.add(guest, length as usize, count);
         self.source
-            .read("a compressed cluster", packed.offset, &mut self.packed)?;
-        if !self.inflater.inflate(&self.packed, &mut self.cluster) {
-            return Err(Refusal::CompressedCluster {
-                guest_offset: guest,
-            }
-            .into());
+            .read("a compressed cluster", packed.offset, room)?;
+        if self.batch.is_full() {
+            self.pass_on()?;
         }
-        self.output.write(guest, &self.cluster[..length as usize])?;
-        (self.progress)(guest + length, self.header.virtual_size);
+        Ok(())
+    }
+
+    /// Gives the open batch away, after taking one back when too many are under way.
+    fn pass_on(&mut self) -> Result<(), Stop> {
+        let fresh = if self.under_way >= self.crew.depth() && self.under_way > 0 {
+            self.take_back()?
+        } else {
+            Batch::new(self.header.compression, self.header.cluster_size())
+        };
+        let full = std::mem::replace(&mut self.batch, fresh);
+        match self.crew.give(full) {
+            None => self.under_way += 1,
+            Some(mut own) => {
+                own.inflate(&mut self.inflater);
+                self.batch = self.write_batch(own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a batch, writes it, and returns it empty.
+    fn take_back(&mut self) -> Result<Batch, Stop> {
+        let batch = self.crew.take().ok_or(Fault::Panicked)?;
+        self.under_way -= 1;
+        self.write_batch(batch)
+    }
+
+    fn write_batch(&mut self, mut batch: Batch) -> Result<Batch, Stop> {
+        let broken = |guest_offset| Refusal::CompressedCluster { guest_offset };
+        for (guest, data) in batch.inflated().map_err(broken)? {
+            self.output.write(guest, data)?;
+            (self.progress)(guest + data.len() as u64, self.header.virtual_size);
+        }
+        batch.clear();
+        Ok(batch)
+    }
+
+    /// Copies and writes all that is still open.
+    fn finish(&mut self) -> Result<(), Stop> {
+        self.flush()?;
+        if !self.batch.is_empty() {
+            self.pass_on()?;
+        }
+        while self.under_way > 0 {
+            self.take_back()?;
+        }
         Ok(())
     }
 }

@@ -6,12 +6,13 @@
 //! header.rs      fixed fields and feature bits      extensions.rs  header extensions (allow-list)
 //! entry.rs       L1/L2/refcount entries, decoded    occupancy.rs   each host cluster has one user
 //! prove.rs       walks all metadata, refuses        copy.rs        walks again and writes raw
-//! inflate.rs     one compressed cluster, exactly
+//! inflate.rs     one compressed cluster, exactly   batch.rs  some of them, for other threads
 //! ```
 //!
 //! What it does *not* support, and refuses by name: backing files, external data files, encryption,
 //! internal snapshots, bitmaps, extended L2 entries, images that are dirty or corrupt.
 
+mod batch;
 mod copy;
 mod entry;
 mod extensions;
@@ -20,7 +21,11 @@ mod inflate;
 mod occupancy;
 mod prove;
 
+pub(super) use batch::Batch;
+pub(super) use inflate::Inflater;
+
 use super::convert::Progress;
+use super::crew::Crew;
 use super::error::Stop;
 use super::protocol::{FormatDetails, Limits, Report};
 use super::source::Source;
@@ -32,12 +37,13 @@ pub(super) fn convert(
     limits: &Limits,
     source: &Source<'_>,
     destination: BorrowedFd<'_>,
+    crew: &Crew,
     progress: &mut Progress<'_>,
 ) -> Result<Report, Stop> {
     let header = header::read(source, limits)?;
     let proof = prove::prove(source, &header)?;
     let mut output = SparseFile::create(destination, header.virtual_size)?;
-    copy::copy(source, &header, &mut output, progress)?;
+    copy::copy(source, &header, &mut output, crew, progress)?;
     output.finish()?;
     Ok(Report {
         virtual_size_bytes: header.virtual_size,

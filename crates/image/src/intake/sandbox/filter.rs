@@ -47,10 +47,10 @@ const ANYWHERE: &[c_long] = &[
 /// Allowed while the third argument, the protection, has no `PROT_EXEC`.
 const NOT_EXECUTABLE: &[c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
 
-/// Compiles and installs the filter for this process. It can't be taken off.
+/// Compiles and installs the filter for all threads of this process. It can't be taken off.
 pub fn install() -> Result<(), Fault> {
     let program = compile().map_err(|error| fault(&error))?;
-    seccompiler::apply_filter(&program).map_err(|error| fault(&error))
+    seccompiler::apply_filter_all_threads(&program).map_err(|error| fault(&error))
 }
 
 fn compile() -> Result<BpfProgram, seccompiler::Error> {

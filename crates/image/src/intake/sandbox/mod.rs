@@ -2,7 +2,7 @@
 //!
 //! In this order, because each step needs what a later one takes away: inherited descriptors
 //! closed → resource limits → nobody, no capabilities → no new privileges → death with the parent
-//! → Landlock → no more descriptors → system-call filter. Everything but Landlock and nobody is
+//! → Landlock → no more descriptors → threads → system-call filter for all of them. Everything but Landlock and nobody is
 //! required; those two depend on the kernel and on the start, and are reported.
 
 mod descriptors;
@@ -21,8 +21,11 @@ use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 /// The user and group that own nothing, by convention of all Linux distributions.
 const NOBODY: u32 = 65_534;
 
-/// Puts up all walls. The process is single-threaded and has descriptors 0, 1 and 2 only.
-pub fn enter(job: &Job) -> Result<SandboxReport, Fault> {
+/// Puts up all walls. The process is single-threaded until `start`, and keeps descriptors 0, 1, 2.
+///
+/// `start` may start threads: they inherit the other walls, and the filter, which comes last and
+/// forbids more of them, is installed for all.
+pub fn enter<T>(job: &Job, start: impl FnOnce() -> T) -> Result<(SandboxReport, T), Fault> {
     descriptors::close_inherited().map_err(|errno| fault("close descriptors", errno))?;
     limit_resources(job).map_err(|errno| fault("resource limits", errno))?;
     let became_nobody = become_nobody();
@@ -34,11 +37,13 @@ pub fn enter(job: &Job) -> Result<SandboxReport, Fault> {
     die_with_parent(job)?;
     let landlock = forbid_files_and_network();
     limit(Resource::Nofile, 3, 3).map_err(|errno| fault("no more descriptors", errno))?;
+    let started = start();
     filter::install()?;
-    Ok(SandboxReport {
+    let report = SandboxReport {
         landlock,
         became_nobody,
-    })
+    };
+    Ok((report, started))
 }
 
 fn limit_resources(job: &Job) -> Result<(), Errno> {
