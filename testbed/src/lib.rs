@@ -1,0 +1,230 @@
+//! Runs the real `stampo` program on real guests, and looks at them from the outside.
+//!
+//! The program is the release binary that `./test` has just built (or `STAMPO`). Guests are built
+//! from Debian packages, run by QEMU under emulation, and asked over ssh and the guest agent. One
+//! file per case; this file only starts programs and reads what they print. Nothing is mocked.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// How one run of a program ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; 256 when a signal ended it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said.
+    pub stderr: String,
+}
+
+/// A stampo home of its own, with everything in it removed at the end.
+pub struct Stampo {
+    dir: tempfile::TempDir,
+    program: PathBuf,
+}
+
+/// The directory of this project.
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("testbed lies in the project")
+}
+
+impl Stampo {
+    /// A new, empty home.
+    ///
+    /// # Panics
+    /// When the release binary was not built: `cargo build --release -p stampo-cli`.
+    pub fn new() -> Self {
+        let built = project().join("target/release/stampo");
+        let program = std::env::var_os("STAMPO").map_or(built, PathBuf::from);
+        assert!(
+            program.exists(),
+            "{} is missing: cargo build --release -p stampo-cli",
+            program.display()
+        );
+        let parent = project().join(".test");
+        std::fs::create_dir_all(&parent).expect("a place for tests");
+        let dir = tempfile::Builder::new()
+            .prefix("home-")
+            .tempdir_in(parent)
+            .expect("a home");
+        let stampo = Stampo { dir, program };
+        let key = stampo.key();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(key)
+            .status();
+        assert!(
+            made.is_ok_and(|status| status.success()),
+            "ssh-keygen makes a key"
+        );
+        stampo
+    }
+
+    /// The private key that may log in to guests; its public half has `.pub` behind it.
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("key")
+    }
+
+    /// A path beside the home, for files of a test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The home.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// The program with these arguments, not yet started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(args)
+            .env("STAMPO_HOME", self.home())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().expect("stampo starts");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ran {
+            code: output.status.code().unwrap_or(256),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Runs the program, which must succeed; what it printed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(
+            ran.code,
+            0,
+            "stampo {}\n{}{}",
+            args.join(" "),
+            ran.stdout,
+            ran.stderr
+        );
+        ran.stdout
+    }
+
+    /// Runs the program, which must fail with this exit code; what it said.
+    pub fn fails(&self, code: i32, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(
+            ran.code,
+            code,
+            "stampo {}\n{}{}",
+            args.join(" "),
+            ran.stdout,
+            ran.stderr
+        );
+        ran.stderr
+    }
+
+    /// Runs the program with `-o json`; what it printed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let text = self.ok(&[args, &["-o", "json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in:\n{text}"))
+    }
+
+    /// Builds, seals and publishes a template from a recipe of `testbed/recipes` or `examples`.
+    pub fn publish(&self, name: &str, recipe: &str) {
+        let recipe = project().join(recipe);
+        self.ok(&[
+            "template",
+            "build",
+            name,
+            "-f",
+            &recipe.display().to_string(),
+        ]);
+        self.ok(&["template", "seal", name]);
+        self.ok(&["template", "publish", name]);
+    }
+
+    /// Makes clones that the test's key may log in to; waits until they answer.
+    pub fn clones(&self, version: &str, pattern: &str, more: &[&str]) -> Value {
+        let key = self.key().with_extension("pub").display().to_string();
+        let base = [
+            "clone",
+            version,
+            pattern,
+            "--ssh-key",
+            &key,
+            "--timeout",
+            "900",
+        ];
+        self.json(&[&base, more].concat())
+    }
+
+    /// Runs a shell command in a guest over ssh, its host keys pinned; what it printed.
+    pub fn ssh(&self, target: &str, script: &str) -> String {
+        let key = self.key().display().to_string();
+        self.ok(&["ssh", "-i", &key, target, "--", script])
+            .trim()
+            .to_owned()
+    }
+
+    /// Runs a shell command in a guest through its agent, as soon as that answers.
+    pub fn agent(&self, guest: &str, script: &str) -> String {
+        for _ in 0..60 {
+            let ran = self.run(&[
+                "exec",
+                guest,
+                "--timeout",
+                "120",
+                "--",
+                "/bin/sh",
+                "-c",
+                script,
+            ]);
+            if !ran.stderr.contains("guest agent") {
+                assert_eq!(
+                    ran.code, 0,
+                    "{guest}: {script}\n{}{}",
+                    ran.stdout, ran.stderr
+                );
+                return ran.stdout.trim().to_owned();
+            }
+            std::thread::sleep(std::time::Duration::from_secs(2));
+        }
+        panic!("the agent of {guest} never answered")
+    }
+
+    /// The names of all guests.
+    pub fn guests(&self) -> Vec<String> {
+        self.ok(&["ps", "--all", "-o", "name"])
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Default for Stampo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Stampo {
+    /// Ends every guest, also after a failed test.
+    fn drop(&mut self) {
+        let listed = self.run(&["ps", "--all", "-o", "name"]);
+        for guest in listed.stdout.lines() {
+            if std::thread::panicking() {
+                let log = self.run(&["logs", guest]).stdout;
+                let tail: Vec<&str> = log.lines().rev().take(40).collect();
+                eprintln!("-- console of {guest}:");
+                tail.into_iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+            self.run(&["rm", "--force", guest]);
+        }
+    }
+}

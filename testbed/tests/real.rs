@@ -1,0 +1,9 @@
+//! Real guests. They take minutes, so `cargo test` leaves them out; `./test` runs them.
+
+mod real {
+    mod cloud_init;
+    mod identity;
+    mod importing;
+    mod machine;
+    mod web;
+}
