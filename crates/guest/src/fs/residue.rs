@@ -86,7 +86,8 @@ fn scan(
         let chunk = &mut buffer[..length];
         device.read_at(at, chunk)?;
         let own = (CHUNK as u64).min(end - at) as usize;
-        if !is_zero(chunk) {
+        // Whether there is anything at all is answered much faster than where everything is.
+        if !is_zero(chunk) && finder.is_match(&*chunk) {
             let places = finder
                 .find_overlapping_iter(&*chunk)
                 .filter(|place| !place.is_empty() && place.start() < own)

@@ -285,7 +285,12 @@ fn from_stat(stat: &str, copy: &Path) -> Option<Seen> {
                 .expect("a size"),
         );
     }
-    let number = |word: &str| after(word).and_then(|text| text.parse().ok()).expect(word);
+    // Printed as a signed number, and without a space when it is long.
+    let number = |word: &str| -> u32 {
+        let (_, rest) = stat.split_once(word).expect(word);
+        let text = rest.split_whitespace().next().expect(word);
+        text.parse::<i64>().expect(word) as u32
+    };
     let mtime = after("mtime:")
         .and_then(|text| text.split(':').next())
         .expect("mtime");
