@@ -47,7 +47,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("iscsi-iname", "echo \"${2:-iqn.default}:new\""),
     (
         "nvme",
-        "echo nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555",
+        "echo nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-000000000000",
     ),
     ("zgenhostid", "echo new > ROOT/etc/hostid"),
     (
@@ -117,18 +117,13 @@ impl Clone {
     }
 }
 
-const MADE: [(&str, &str); 10] = [
+const MADE: [(&str, &str); 8] = [
     ("etc/ssh/ssh_host_ed25519_key", "new\n"),
     ("etc/dropbear/dropbear_ed25519_host_key", "new\n"),
     (
         "etc/iscsi/initiatorname.iscsi",
         "InitiatorName=iqn.1993-08.org.debian:01:new\n",
     ),
-    (
-        "etc/nvme/hostnqn",
-        "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555\n",
-    ),
-    ("etc/nvme/hostid", "11111111-2222-4333-8444-555555555555\n"),
     ("etc/hostid", "new\n"),
     ("etc/ssl/private/ssl-cert-snakeoil.key", "new\n"),
     ("etc/ssl/certs/ssl-cert-snakeoil.pem", "new\n"),
@@ -166,16 +161,35 @@ fn everything_that_is_missing_is_made() {
 }
 
 #[test]
+fn the_nvme_name_is_random_and_the_id_belongs_to_it() {
+    let names = [Clone::new(), Clone::new()].map(|clone| {
+        assert!(clone.boot());
+        let (name, id) = (clone.get("etc/nvme/hostnqn"), clone.get("etc/nvme/hostid"));
+        assert_eq!(name, format!("nqn.2014-08.org.nvmexpress:uuid:{id}"));
+        assert_eq!(id.len(), 37, "a UUID and a line feed: {id}");
+        clone.put("etc/nvme/hostid", "");
+        assert!(clone.boot());
+        assert_eq!(clone.get("etc/nvme/hostid"), id, "made again from the name");
+        name
+    });
+    assert_ne!(names[0], names[1]);
+    assert!(
+        !names.iter().any(|name| name.contains("00000000-0000")),
+        "{names:?}"
+    );
+}
+
+#[test]
 fn what_exists_is_kept_however_often_it_runs() {
     let clone = Clone::new();
-    for (path, _) in &MADE[..9] {
+    for (path, _) in &MADE[..7] {
         clone.put(path, "mine\n");
     }
     clone.put("etc/popularity-contest.conf", "MY_HOSTID=\"mine\"\n");
     for _ in 0..2 {
         assert!(clone.boot());
         assert!(
-            MADE[..9]
+            MADE[..7]
                 .iter()
                 .all(|(path, _)| clone.get(path) == "mine\n")
         );
@@ -197,7 +211,7 @@ fn one_host_key_of_another_kind_is_enough() {
 #[test]
 fn a_file_that_a_power_cut_left_empty_is_made_again() {
     let clone = Clone::new();
-    for (path, _) in &MADE[..9] {
+    for (path, _) in &MADE[..7] {
         clone.put(path, "");
     }
     assert!(clone.boot());

@@ -89,8 +89,10 @@ const STEPS: &[Step] = &[
         programs: &["/usr/sbin/nvme"],
         when_had: None,
         body: r#"
+    # Not `nvme gen-hostnqn`: it takes the firmware's UUID, which is all zeros on many machines.
     if ! present /etc/nvme/hostnqn; then
-        nvme gen-hostnqn > /etc/nvme/hostnqn || return 1
+        read -r uuid < /proc/sys/kernel/random/uuid || return 1
+        printf 'nqn.2014-08.org.nvmexpress:uuid:%s\n' "$uuid" > /etc/nvme/hostnqn
     fi
     # The id is the UUID of the name: targets refuse a pair that does not match.
     if ! present /etc/nvme/hostid; then
