@@ -51,7 +51,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("password.debconf", "Name: x/password\nValue: secret\n", "Name: x/password\nTemplate: y\nValue: \n"),
     ("ssh.authorized-keys", "ssh-ed25519 AAAA anna\n", "# nobody\n"),
     ("ssh.user-keys", "id_rsa", "id_rsa.pub"),
-    ("cred.docker", "{\"auths\": {\"r\": {\n \"auth\": \"YTpi\"\n}}}\n", "{\n\"auths\": {}\n}\n"),
+    ("cred.docker", "{\"auths\":{\"r.example\":{\"auth\":\"YTpi\"}}}", "{\n\"auths\": {}\n}\n"),
     ("cred.netrc", "machine a login b password c\n", "machine a login b\n"),
     ("cred.packages", "//registry.example/:_authToken=abc\n", "registry=https://registry.example\n"),
     ("cred.databases", "db:5432:app:app:secret\n", "[client]\nsocket=/run/mysqld.sock\n"),
@@ -153,11 +153,7 @@ fn ids_are_unique_and_every_row_is_complete() {
             check.id
         );
         let is_path = |path: &&str| path.starts_with('/') || path.starts_with("~/");
-        assert!(
-            check.paths.iter().all(|path| is_path(&path)),
-            "{}",
-            check.id
-        );
+        assert!(check.paths.iter().all(is_path), "{}", check.id);
     }
 }
 

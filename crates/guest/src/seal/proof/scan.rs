@@ -38,7 +38,7 @@ pub struct Hit {
 /// Whether a file of this name is looked into.
 pub fn is_looked_into(path: &str) -> bool {
     let is_below = |tree: &&str| path.starts_with(*tree);
-    LOOKED_INTO.iter().any(|tree| is_below(tree)) || !LEFT_OUT.iter().any(|tree| is_below(tree))
+    LOOKED_INTO.iter().any(is_below) || !LEFT_OUT.iter().any(is_below)
 }
 
 /// The starts of everything that is looked for.
