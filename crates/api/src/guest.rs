@@ -128,6 +128,8 @@ pub struct FactVerdict {
 impl Passport {
     /// Whether any item is held by another guest too.
     pub fn has_duplicates(&self) -> bool {
-        self.items.iter().any(|item| matches!(item.verdict, Verdict::Duplicated(_)))
+        self.items
+            .iter()
+            .any(|item| matches!(item.verdict, Verdict::Duplicated(_)))
     }
 }

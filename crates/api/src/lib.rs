@@ -20,7 +20,8 @@ pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
 pub use problem::{Kind, Problem};
 pub use store::{Check, CheckStatus, DoctorReport, GcReport, GcSubject, RescanReport};
 pub use template::{
-    AcceptRequest, BuildRequest, Finding, ImportRequest, SealChange, SealPlan, SealRequest, Verification, Version,
+    AcceptRequest, BuildRequest, Finding, ImportRequest, SealChange, SealPlan, SealRequest,
+    Verification, Version,
 };
 
 use stampo_core::names::{GuestName, VersionRef};

@@ -54,7 +54,12 @@ pub struct Problem {
 impl Problem {
     /// A problem without causes and hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Problem { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Problem {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 
     /// The problem of this kind that an error describes, with its chain of sources as causes.

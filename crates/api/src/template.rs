@@ -37,10 +37,16 @@ pub struct ImportRequest {
 pub struct SealRequest {
     /// The version.
     pub version: VersionRef,
-    /// Only these items; all when empty.
+    /// Only these items or areas; all when empty.
     pub only: Vec<String>,
     /// Not these items.
     pub except: Vec<String>,
+    /// These as well, which are done only on request.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// Paths or patterns that nothing may touch.
+    #[serde(default)]
+    pub keep: Vec<String>,
 }
 
 /// One change that sealing makes or would make.

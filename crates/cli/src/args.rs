@@ -13,11 +13,7 @@ use std::path::PathBuf;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 forbidden by a rule, 5 conflict,
 /// 6 partly done, 130 interrupted and undone.
 #[derive(Debug, Parser)]
-#[command(
-    name = "stampo",
-    version,
-    max_term_width = 100
-)]
+#[command(name = "stampo", version, max_term_width = 100)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
@@ -261,12 +257,18 @@ pub enum DiskBusArg {
 pub struct SealArgs {
     /// NAME or NAME@NUMBER, a draft.
     pub version: VersionRef,
-    /// Only these items (see the guide's table); may be repeated.
+    /// Only this item or area (see the guide's table); may be repeated.
     #[arg(long, value_name = "ITEM")]
     pub only: Vec<String>,
-    /// Not these items; may be repeated.
+    /// Not this item or area; may be repeated.
     #[arg(long, value_name = "ITEM")]
     pub except: Vec<String>,
+    /// This item as well, which is done only on request; may be repeated.
+    #[arg(long, value_name = "ITEM")]
+    pub also: Vec<String>,
+    /// A path or pattern in the guest that nothing may touch; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub keep: Vec<String>,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -534,7 +536,6 @@ pub struct RenameArgs {
 
 /// `resize`.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true, args = ["cpus", "memory", "disk_size"])]
 pub struct ResizeArgs {
     /// The guest's name.
     pub guest: GuestName,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub fn report(problem: &Problem) -> ExitCode {
     eprintln!("stampo: failed to {}", problem.message);
     for cause in &problem.causes {
-        eprintln!("  because: failed to {cause}");
+        eprintln!("  because: {cause}");
     }
     for hint in &problem.hints {
         eprintln!("  try: {hint}");

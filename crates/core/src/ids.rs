@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 /// A text that is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("read {text:?} as a {kind} id")]
+#[error("read {text:?} as the id of {kind}")]
 pub struct IdError {
-    /// What was expected, for example `guest`.
+    /// What was expected, for example `a guest`.
     pub kind: &'static str,
     /// The text that was given.
     pub text: String,
@@ -48,22 +48,22 @@ macro_rules! uuid_id {
 uuid_id!(
     /// A template: the name under which versions are kept.
     TemplateId,
-    "template"
+    "a template"
 );
 uuid_id!(
     /// One version of a template, `name@N`.
     VersionId,
-    "version"
+    "a version"
 );
 uuid_id!(
     /// One guest: a machine that was cloned from a version. Also its SMBIOS UUID.
     GuestId,
-    "guest"
+    "a guest"
 );
 uuid_id!(
     /// One operation: a request that changes something, from its intent to its end.
     OperationId,
-    "operation"
+    "an operation"
 );
 
 /// The identity of an image: BLAKE3 over its logical content, as 64 lowercase hex digits.
@@ -114,7 +114,7 @@ impl FromStr for ImageId {
             Ok(ImageId(text.to_owned()))
         } else {
             Err(IdError {
-                kind: "image",
+                kind: "an image",
                 text: text.to_owned(),
             })
         }

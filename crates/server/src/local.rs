@@ -132,7 +132,8 @@ fn selection(request: &SealRequest) -> Selection {
     Selection {
         only: request.only.clone(),
         except: request.except.clone(),
-        ..Selection::default()
+        also: request.also.clone(),
+        keep: request.keep.clone(),
     }
 }
 

@@ -28,41 +28,25 @@ struct Made {
 
 impl output::Row for Made {
     const COLUMNS: &'static [&'static str] = &[
-        "NAME",
-        "ADDRESS",
-        "VERSION",
-        "KIND",
-        "DISK",
-        "MADE",
-        "START",
-        "SSH AFTER",
+        "NAME", "ADDRESS", "VERSION", "KIND", "BYTES", "DISK", "DEFINE", "VERIFY", "START", "SSH",
         "ID",
     ];
-    const NARROW: usize = 8;
+    const NARROW: usize = 10;
 
     fn cells(&self) -> Vec<String> {
-        let ms = |phases: &[&str]| {
-            let known: Vec<u64> = phases
-                .iter()
-                .filter_map(|p| self.phases_ms.get(*p).copied())
-                .collect();
-            if known.is_empty() {
-                "-".to_owned()
-            } else {
-                duration(known.iter().sum())
-            }
-        };
-        vec![
+        let mut cells = vec![
             self.guest.name.clone(),
             self.guest.address.clone().unwrap_or_else(|| "-".to_owned()),
             self.guest.version.clone(),
             self.guest.kind.clone(),
             self.guest.disk_used.to_string(),
-            ms(&PHASES[..3]),
-            ms(&["start"]),
-            ms(&["ssh"]),
-            self.guest.id.clone(),
-        ]
+        ];
+        cells.extend(PHASES.iter().map(|phase| match self.phases_ms.get(*phase) {
+            Some(ms) => duration(*ms),
+            None => "-".to_owned(),
+        }));
+        cells.push(self.guest.id.clone());
+        cells
     }
 
     fn name(&self) -> String {

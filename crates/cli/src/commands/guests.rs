@@ -136,6 +136,13 @@ pub fn rename(session: &Session, args: &RenameArgs) -> Result<ExitCode, Problem>
 
 /// `resize`.
 pub fn resize(session: &Session, args: &ResizeArgs) -> Result<ExitCode, Problem> {
+    if args.cpus.is_none() && args.memory.is_none() && args.disk_size.is_none() {
+        let what = format!(
+            "resize {}: give --cpus, --memory or --disk-size",
+            args.guest
+        );
+        return Err(Problem::new(Kind::Usage, what));
+    }
     let request = ResizeRequest {
         guest: args.guest.clone(),
         cpus: args.cpus,

@@ -185,6 +185,8 @@ fn seal(session: &Session, args: SealArgs) -> Result<ExitCode, Problem> {
         version: args.version,
         only: args.only,
         except: args.except,
+        also: args.also,
+        keep: args.keep,
     };
     if args.dry_run {
         let plan = session.api.seal_plan(request)?;

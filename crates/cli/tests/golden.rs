@@ -1,0 +1,168 @@
+//! What the program prints, word for word: help of every verb, errors with their exit codes.
+//!
+//! A change of these is a change for people and scripts: look at it, then accept it with
+//! `INSTA_UPDATE=always cargo test -p stampo-cli`.
+
+use clap::{Command as Clap, CommandFactory};
+use std::path::Path;
+use std::process::Command;
+
+/// The help of a verb and of everything below it.
+fn help(command: &mut Clap, path: &str, into: &mut Vec<(String, String)>) {
+    let name = format!("{path}{}", command.get_name());
+    into.push((
+        name.clone(),
+        command
+            .clone()
+            .term_width(100)
+            .render_long_help()
+            .to_string(),
+    ));
+    let verbs: Vec<String> = command
+        .get_subcommands()
+        .map(|c| c.get_name().to_owned())
+        .collect();
+    for verb in verbs.iter().filter(|verb| *verb != "help") {
+        let below = command.find_subcommand_mut(verb).expect("listed");
+        help(below, &format!("{name} "), into);
+    }
+}
+
+#[test]
+fn help_of_every_verb() {
+    let mut all = Vec::new();
+    let mut command = stampo_cli::args::Cli::command();
+    command.build();
+    help(&mut command, "", &mut all);
+    assert!(all.len() > 25, "every verb is looked at");
+    let text: Vec<String> = all
+        .iter()
+        .map(|(name, help)| format!("==== {name}\n{help}"))
+        .collect();
+    insta::assert_snapshot!("help", text.join("\n"));
+}
+
+/// Runs the program in a new home; its exit code and everything it printed.
+fn run(home: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_stampo"))
+        .args(args)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("STAMPO_HOME", home.join("home"))
+        .current_dir(home)
+        .output()
+        .expect("the program starts");
+    let text =
+        |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&home.display().to_string(), "[DIR]");
+    format!(
+        "$ stampo {}\n{}{}exit {}\n",
+        args.join(" "),
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code().unwrap_or(-1)
+    )
+}
+
+#[test]
+fn wrong_input_is_refused_before_anything_is_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let home = dir.path();
+    std::fs::write(
+        home.join("bad.toml"),
+        "release = \"bookworm\"\npakages = [\"x\"]\n",
+    )
+    .expect("written");
+    std::fs::write(home.join("spec.toml"), "cpu = 2\n").expect("written");
+    std::fs::write(home.join("key"), "-----BEGIN OPENSSH PRIVATE KEY-----\n").expect("written");
+    std::fs::write(home.join("text.qcow2"), "not an image").expect("written");
+    let cases: &[&[&str]] = &[
+        &["ps"],
+        &["template", "ls"],
+        &["ps", "-o", "json"],
+        &["show", "nobody"],
+        &["start", "nobody"],
+        &["template", "show", "web"],
+        &["template", "build", "web", "-f", "missing.toml"],
+        &["template", "build", "web", "-f", "bad.toml"],
+        &["template", "build", "Web", "-f", "bad.toml"],
+        &[
+            "template",
+            "import",
+            "web",
+            "text.qcow2",
+            "--format",
+            "vmdk",
+        ],
+        &[
+            "template",
+            "import",
+            "web",
+            "missing.raw",
+            "--format",
+            "raw",
+        ],
+        &[
+            "template",
+            "import",
+            "web",
+            "text.qcow2",
+            "--format",
+            "qcow2",
+            "--sha256",
+            "12",
+        ],
+        &[
+            "template",
+            "import",
+            "web",
+            "text.qcow2",
+            "--format",
+            "qcow2",
+        ],
+        &["template", "publish", "web@1"],
+        &["clone", "web", "a"],
+        &["clone", "web@0", "a"],
+        &["clone", "web", "a", "--spec", "spec.toml"],
+        &["clone", "web", "a", "--ssh-key", "key"],
+        &["clone", "web", "a", "--memory", "lots"],
+        &["clone", "web", "a", "--full", "--linked"],
+        &["clone", "web", "a", "--address", "192.0.2.1"],
+        &["cp", "a", "b"],
+        &["rm", "a", "--keep", "soon"],
+        &["resize", "a"],
+        &["passport"],
+        &["operation", "cancel", "x"],
+        &["template", "ls", "--all"],
+    ];
+    let text: Vec<String> = cases.iter().map(|args| run(home, args)).collect();
+    insta::assert_snapshot!("refusals", text.join("\n"));
+    let left: Vec<_> = ["images", "guests", "staging", "trash"]
+        .iter()
+        .flat_map(|name| {
+            std::fs::read_dir(home.join("home").join(name))
+                .into_iter()
+                .flatten()
+                .flatten()
+        })
+        .map(|entry| entry.path())
+        .collect();
+    assert!(left.is_empty(), "nothing was made: {left:?}");
+}
+
+#[test]
+fn completions_and_man_pages_are_made_for_every_verb() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(dir.path(), &["completions", shell]);
+        assert!(
+            script.contains("passport") && script.ends_with("exit 0\n"),
+            "{shell}"
+        );
+    }
+    let said = run(dir.path(), &["man", "pages"]);
+    assert!(said.ends_with("exit 0\n"), "{said}");
+    let pages = std::fs::read_dir(dir.path().join("pages"))
+        .expect("listed")
+        .count();
+    assert!(pages > 25, "{pages}");
+}
