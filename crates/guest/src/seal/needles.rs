@@ -105,7 +105,14 @@ fn below(reader: &dyn GuestRead, directory: &str) -> Result<Vec<String>, FsError
 
 /// How lines begin that hold nothing of a secret: comments, PEM armour, and the fields of debconf's
 /// databases that name a question. Those names stand in other files of every Debian.
-const ARMOUR: [&[u8]; 6] = [b"#", b"-----", b"Name: ", b"Template: ", b"Owners: ", b"Flags: "];
+const ARMOUR: [&[u8]; 6] = [
+    b"#",
+    b"-----",
+    b"Name: ",
+    b"Template: ",
+    b"Owners: ",
+    b"Flags: ",
+];
 
 /// A file's content, unless it is too large.
 fn content(reader: &dyn GuestRead, path: &str) -> Result<Option<Vec<u8>>, FsError> {
@@ -177,7 +184,10 @@ mod tests {
             [b"1993-08.org.debian:01:1ff5fe7b1fe0"[2..].to_vec()]
         );
         let debconf = b"Name: shim/secureboot_key\nTemplate: shim/secureboot_key\nOwners: shim\n";
-        assert!(samples(debconf, b"").is_empty(), "names of questions are no secret");
+        assert!(
+            samples(debconf, b"").is_empty(),
+            "names of questions are no secret"
+        );
         let pem = b"-----BEGIN KEY-----\nAAAAB3NzaC1yc2EAAAADAQABAAABgQC7\n-----END KEY-----\n";
         assert_eq!(
             samples(pem, b""),
