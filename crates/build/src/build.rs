@@ -231,6 +231,28 @@ fn epoch(recipe: &Recipe) -> u64 {
         .unwrap_or_else(midnight)
 }
 
+/// What the work directories are called: this, the process, and something random.
+const WORK_PREFIX: &str = "stampo-build-";
+
+/// Removes work directories whose build was killed: mmdebstrap cleans up its own part when it is
+/// ended, so nothing but an empty shell is left. What can't be removed stays, and is no error: it
+/// is another user's, or a process of that number lives.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(WORK_PREFIX));
+        let process = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let gone = process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists());
+        if gone && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // The standard library never follows links here.
+            let removed = fs::remove_dir_all(entry.path());
+            tracing::debug!(?name, ?removed, "swept a killed build's directory");
+        }
+    }
+}
+
 /// Runs mmdebstrap and unpacks its tar as it comes.
 fn install(
     recipe: &Recipe,
@@ -241,8 +263,9 @@ fn install(
     progress: &dyn BuildProgress,
 ) -> Result<Tree, BuildError> {
     let parent = work_parent();
+    sweep(&parent);
     let work = tempfile::Builder::new()
-        .prefix("stampo-build-")
+        .prefix(&format!("{WORK_PREFIX}{}-", std::process::id()))
         .tempdir_in(&parent)
         .map_err(at(&parent))?;
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o1777))

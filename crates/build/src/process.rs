@@ -1,13 +1,14 @@
 //! Running a program of the host: its own process group, ended when the build is cancelled.
 //!
 //! A program never outlives its build: its whole group is ended when the build stops, for whatever
-//! reason. When stampo itself is killed, the pipes to it break, and what it ran ends on that.
+//! reason. That stampo itself is killed is what the [`Guard`] is for: mmdebstrap ignores broken
+//! pipes, and would go on for a minute.
 
 use crate::progress::BuildProgress;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub fn pipe<T>(
         .process_group(0);
     let mut child = command.spawn()?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let mut guard = Guard::start(child.id())?;
     let mut stdout = child
         .stdout
         .take()
@@ -61,10 +63,44 @@ pub fn pipe<T>(
         drop(stdout);
         let status = child.wait();
         finished.store(true, Ordering::Release);
+        guard.dismiss();
         // Nothing that the program left behind may hold the pipe of messages open.
         signal(group, Signal::KILL);
         status.map(|status| Ended { status, consumed })
     })
+}
+
+/// A small process that ends a group when stampo is gone: it waits for the end of a pipe that only
+/// stampo holds, which the kernel closes even after SIGKILL.
+struct Guard(Child);
+
+impl Guard {
+    fn start(group: u32) -> io::Result<Self> {
+        let script = format!(
+            "read -r _; kill -s TERM -- -{group}; sleep {}; kill -s KILL -- -{group}",
+            GRACE.as_secs()
+        );
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).stdin(Stdio::piped());
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        Ok(Guard(command.spawn()?))
+    }
+
+    /// The group has ended by itself: its number may soon be another's.
+    fn dismiss(&mut self) {
+        // It can only fail if it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.dismiss();
+    }
 }
 
 /// Ends the group when the build is cancelled or `stop` is set: first kindly, then not.
@@ -103,4 +139,38 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
         .env("TZ", "UTC")
         .stdin(Stdio::null())
         .output()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_ends_the_group_when_its_pipe_breaks() {
+        let mut sleeper = Command::new("sleep")
+            .arg("100")
+            .process_group(0)
+            .spawn()
+            .expect("sleep");
+        let mut guard = Guard::start(sleeper.id()).expect("sh");
+        assert!(sleeper.try_wait().expect("a child").is_none());
+        drop(guard.0.stdin.take());
+        let start = Instant::now();
+        assert!(!sleeper.wait().expect("a child").success());
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_dismissed_guard_ends_nothing() {
+        let mut sleeper = Command::new("sleep")
+            .arg("100")
+            .process_group(0)
+            .spawn()
+            .expect("sleep");
+        Guard::start(sleeper.id()).expect("sh").dismiss();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(sleeper.try_wait().expect("a child").is_none());
+        sleeper.kill().expect("a child");
+        sleeper.wait().expect("a child");
+    }
 }
