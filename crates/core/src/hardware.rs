@@ -118,7 +118,7 @@ impl Hardware {
             return Err(HardwareError::Cpus(self.cpus));
         }
         let mib = 1 << 20;
-        if self.memory.bytes() < 64 * mib || self.memory.bytes() % mib != 0 {
+        if self.memory.bytes() < 64 * mib || !self.memory.bytes().is_multiple_of(mib) {
             return Err(HardwareError::Memory(self.memory));
         }
         if self.nics.len() > 8 {

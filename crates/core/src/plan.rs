@@ -332,7 +332,7 @@ fn hardware(spec: &CloneSpec, default: &Hardware) -> Result<Hardware, PlanRefusa
 
 fn disk_size(spec: &CloneSpec, version: &VersionFacts) -> Result<ByteSize, PlanRefusal> {
     let odd = |size: ByteSize| {
-        size.bytes() == 0 || size.bytes() % (1 << 20) != 0 || size > ByteSize(64 << 40)
+        size.bytes() == 0 || !size.bytes().is_multiple_of(1 << 20) || size > ByteSize(64 << 40)
     };
     if let Some(bad) = spec.extra_disks.iter().find(|size| odd(**size)) {
         return Err(PlanRefusal::DiskSize(*bad));

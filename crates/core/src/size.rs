@@ -96,7 +96,7 @@ impl fmt::Display for ByteSize {
             _ => ("TiB", 40),
         };
         let tenths = u128::from(self.0) * 10 / (1_u128 << shift);
-        if tenths % 10 == 0 || tenths >= 1000 {
+        if tenths.is_multiple_of(10) || tenths >= 1000 {
             write!(f, "{} {unit}", tenths / 10)
         } else {
             write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
@@ -120,7 +120,7 @@ impl From<ByteSize> for String {
         let exact = UNITS
             .iter()
             .rev()
-            .find(|(_, s)| size.0 != 0 && size.0 % (1 << s) == 0);
+            .find(|(_, s)| size.0 != 0 && size.0.is_multiple_of(1 << s));
         match exact {
             Some((unit, shift)) => format!("{}{}", size.0 >> shift, unit.to_uppercase()),
             None => size.0.to_string(),
