@@ -1,20 +1,29 @@
 //! From a finished disk in staging to a version's image in the pool: the end of build, import and
 //! seal.
 //!
-//! Order: digest → *pending image* in the operation's row → rename into the pool → version row and
-//! end of the operation in one durable commit → sidecar. A process that ends between any two of
-//! these leaves either nothing that is visible, or a version that is complete.
+//! ```text
+//! digest ─→ pending image in the operation ─→ rename into the pool ─→ sidecar ─→ version row
+//!                                                           end of the operation ←─ tidy ←─┘
+//! ```
+//!
+//! Up to the version row recovery takes everything back; from then on it finishes. So a process
+//! that ends anywhere leaves nothing that is visible, or a version that is complete.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::images::PENDING_IMAGE;
+use crate::import::DOWNLOAD;
 use crate::work::{PhaseProgress, Work};
 use stampo_core::ids::{ImageId, OperationId, VersionId};
 use stampo_core::lifecycle::State;
 use stampo_core::names::TemplateName;
 use stampo_core::size::ByteSize;
-use stampo_store::{OperationState, Tx, VersionRow};
+use stampo_store::{OperationRow, OperationState, VersionRow};
 use std::path::Path;
 use uuid::Uuid;
+
+/// The key in a sealing's request that holds the draft's image, which goes when the seal is done.
+pub(crate) const DRAFT_IMAGE: &str = "draft_image";
 
 impl Engine {
     /// Records the intent to make a new version: the operation and a version in state *building*.
@@ -53,6 +62,24 @@ impl Engine {
         })
     }
 
+    /// Adds to what recovery knows of an operation, durably.
+    pub(crate) fn note(
+        &self,
+        id: OperationId,
+        key: &str,
+        value: serde_json::Value,
+    ) -> Result<(), EngineError> {
+        self.store.write_durably(|tx| {
+            let Some(row) = tx.operation(id)? else {
+                return Ok(());
+            };
+            let mut request = row.request.as_object().cloned().unwrap_or_default();
+            request.insert(key.to_owned(), value);
+            tx.set_operation_request(id, &request.into())
+        })?;
+        Ok(())
+    }
+
     /// Takes the digest of a staged disk, moves it into the pool and fills in the row's image.
     pub(crate) fn adopt_disk(
         &self,
@@ -66,16 +93,15 @@ impl Engine {
                 work,
                 phase: "digest",
             };
-            let index = stampo_image::identity::leaf_index(staged, &progress)
-                .map_err(EngineError::room("take the digest of the disk"))?;
+            let index = stampo_image::identity::leaf_index(staged, &progress);
+            work.not_cancelled()?;
+            let index = index.map_err(EngineError::room("take the digest of the disk"))?;
             let id = index.image_id();
             let detail = format!("image {}", id.short());
             Ok((index, detail))
         })?;
         let image = index.image_id();
-        let pending = serde_json::json!({ "pending_image": image.as_str() });
-        self.store
-            .write_durably(|tx| tx.set_operation_request(work.id, &pending))?;
+        self.note(work.id, PENDING_IMAGE, image.as_str().into())?;
         self.faults.reach("born.pending");
         let data = stampo_image::pool::allocated_bytes(staged)
             .map_err(EngineError::room("measure the disk"))?;
@@ -90,52 +116,168 @@ impl Engine {
         Ok(image)
     }
 
-    /// The durable end of an operation that made or changed a version, and its sidecar.
+    /// The durable end of an operation that made or changed a version, its sidecar, and the
+    /// removal of what the version does not need any more.
     pub(crate) fn commit_version(
         &self,
         work: &Work<'_>,
         row: &mut VersionRow,
         action: &str,
-        more: impl FnOnce(&Tx<'_>) -> Result<(), stampo_store::StoreError>,
     ) -> Result<(), EngineError> {
-        row.operation = None;
+        row.operation = Some(work.id);
         row.changed_ms = self.now_ms();
-        let detail = row
-            .image
-            .as_ref()
-            .map(|image| image.to_string())
-            .unwrap_or_default();
+        let detail = row.image.as_ref().map(ImageId::to_string);
         // The sidecar first: a version that the catalog shows as good can always be rebuilt.
         self.write_version_sidecar(row)?;
         self.faults.reach("born.sidecar");
-        work.end(OperationState::Done, None, |tx| {
+        self.store.write_durably(|tx| {
             tx.update_version(row)?;
-            self.audit(tx, action, &row.label(), &detail)?;
-            more(tx)
+            self.audit(tx, action, &row.label(), &detail.unwrap_or_default())
         })?;
         self.faults.reach("born.committed");
+        self.tidy_version(work, row)?;
+        row.operation = None;
         Ok(())
     }
 
-    /// Ends an operation that failed or was cancelled, and passes its error on.
-    pub(crate) fn give_up<T>(&self, work: &Work<'_>, error: EngineError) -> Result<T, EngineError> {
-        let cancelled = work.is_cancelled() || matches!(error, EngineError::Cancelled);
-        let state = if cancelled {
-            OperationState::Undone
-        } else {
-            OperationState::Failed
+    /// The part after the commit. Recovery repeats it.
+    pub(crate) fn tidy_version(
+        &self,
+        work: &Work<'_>,
+        row: &VersionRow,
+    ) -> Result<(), EngineError> {
+        let operation = self.store.read(|tx| tx.operation(work.id))?;
+        let request = operation.map(|operation| operation.request);
+        let text = |key: &str| Some(request.as_ref()?.get(key)?.as_str()?.to_owned());
+        if let Some(draft) = text(DRAFT_IMAGE) {
+            let draft = draft
+                .parse()
+                .map_err(EngineError::room("read the operation's draft"))?;
+            if row.image.as_ref() != Some(&draft) {
+                // Its bytes hold what was sealed away. Another version may have the same image.
+                self.remove_version_sidecar(&draft, row)?;
+                self.drop_unneeded_image(&draft, Some(work.id))?;
+            }
+        }
+        if let Some(download) = text(DOWNLOAD) {
+            self.forget_download(&download)?;
+        }
+        self.faults.reach("born.tidied");
+        work.end(OperationState::Done, None, |_| Ok(()))?;
+        self.faults.reach("born.ended");
+        Ok(())
+    }
+
+    /// Recovery of build, import, seal and verify: finishes what was committed, takes back the rest.
+    pub(crate) fn recover_version(
+        &self,
+        work: &Work<'_>,
+        operation: &OperationRow,
+    ) -> Result<(), EngineError> {
+        match self.committed_version(operation)? {
+            Some(row) => self.tidy_version(work, &row),
+            None => {
+                let why = "interrupted; nothing of it remains";
+                self.take_back(work, operation, OperationState::Undone, why)
+            }
+        }
+    }
+
+    /// The version of an operation, if the operation came to its commit.
+    fn committed_version(
+        &self,
+        operation: &OperationRow,
+    ) -> Result<Option<VersionRow>, EngineError> {
+        let versions = self
+            .store
+            .read(|tx| tx.versions_of_operation(operation.id))?;
+        let is_committed = |row: &VersionRow| match operation.kind.as_str() {
+            "seal" => row.state != State::Draft,
+            "verify" => row.changed_ms >= operation.created_ms,
+            _ => row.state != State::Building,
         };
-        let row = self.store.read(|tx| tx.operation(work.id))?;
-        self.end_unfinished(work, state, &error.chain())?;
-        if let Some(row) = row {
-            self.drop_pending_image(&row)?;
-            let outcome = if cancelled { "cancelled" } else { "failed" };
-            self.audit_failure(&row.kind, &row.subject, outcome, &error.chain());
+        Ok(versions.into_iter().find(is_committed))
+    }
+
+    /// Takes back what an operation made that did not come to its commit, and ends it.
+    pub(crate) fn take_back(
+        &self,
+        work: &Work<'_>,
+        operation: &OperationRow,
+        state: OperationState,
+        why: &str,
+    ) -> Result<(), EngineError> {
+        let versions = self
+            .store
+            .read(|tx| tx.versions_of_operation(operation.id))?;
+        for row in &versions {
+            // It may have been written for a commit that never came.
+            if row
+                .image
+                .as_ref()
+                .is_some_and(|image| self.pool.image_dir(image).is_dir())
+            {
+                self.write_version_sidecar(row)?;
+            }
         }
-        if cancelled {
-            Err(EngineError::Cancelled)
+        self.faults.reach("back.sidecar");
+        if let Some(image) = operation
+            .request
+            .get(PENDING_IMAGE)
+            .and_then(|v| v.as_str())
+        {
+            let image = image
+                .parse()
+                .map_err(EngineError::room("read the operation's image"))?;
+            if !self.drop_unneeded_image(&image, Some(work.id))? {
+                for row in versions.iter().filter(|r| r.image.as_ref() != Some(&image)) {
+                    self.remove_version_sidecar(&image, row)?;
+                }
+            }
+        }
+        self.faults.reach("back.image");
+        work.end(state, Some(why), |tx| {
+            for row in versions.iter().filter(|row| row.state == State::Building) {
+                tx.delete_version(row.id)?;
+                tx.delete_template_if_bare(row.template_id)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Carries out an accepted operation on a version; what it made is taken back when it fails, is
+    /// cancelled, or hits a defect.
+    pub(crate) fn carry_out<T>(
+        &self,
+        work: &Work<'_>,
+        act: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.caught(act).or_else(|error| self.give_up(work, error))
+    }
+
+    /// Ends an operation that failed or was cancelled, and passes its error on.
+    fn give_up<T>(&self, work: &Work<'_>, error: EngineError) -> Result<T, EngineError> {
+        let Some(row) = self.store.read(|tx| tx.operation(work.id))? else {
+            return Err(error);
+        };
+        if row.state != OperationState::Running {
+            // Bytes that are not what they were end the operation with the version's new state.
+            return Err(error);
+        }
+        let (state, error, outcome) =
+            if work.is_cancelled() || matches!(error, EngineError::Cancelled) {
+                (OperationState::Undone, EngineError::Cancelled, "cancelled")
+            } else {
+                (OperationState::Failed, error, "failed")
+            };
+        let chain = error.chain();
+        if self.committed_version(&row)?.is_some() {
+            // The version is complete and stays; the next start sweeps what could not be tidied.
+            work.end(state, Some(&chain), |_| Ok(()))?;
         } else {
-            Err(error)
+            self.take_back(work, &row, state, &chain)?;
         }
+        self.audit_failure(&row.kind, &row.subject, outcome, &chain);
+        Err(error)
     }
 }

@@ -1,7 +1,7 @@
 //! Building a draft version from a recipe.
 
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::work::{Watch, Work};
 use serde::{Deserialize, Serialize};
 use stampo_build::{BuildProgress, Loaded, PackageLock, Phase, Recipe};
@@ -9,7 +9,7 @@ use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{Evidence, Verb, transition};
 use stampo_core::names::TemplateName;
 use stampo_store::VersionRow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -99,10 +99,7 @@ impl Engine {
     /// Carries out an accepted build.
     pub fn run_build(&self, build: Build, watch: &dyn Watch) -> Result<VersionRow, EngineError> {
         let work = Work::new(self, build.operation, watch);
-        match self.build_version(&work, build) {
-            Ok(row) => Ok(row),
-            Err(error) => self.give_up(&work, error),
-        }
+        self.carry_out(&work, || self.build_version(&work, build))
     }
 
     fn build_version(&self, work: &Work<'_>, build: Build) -> Result<VersionRow, EngineError> {
@@ -118,8 +115,13 @@ impl Engine {
         let built = match result {
             Ok(built) => built,
             Err(error) => {
-                self.keep_build_log(staging.path());
-                return Err(EngineError::room(format!("build {}", row.label()))(error));
+                let kept = self.keep_build_log(staging.path());
+                let log = kept.map_or_else(String::new, |path| {
+                    format!(" (its log: {})", path.display())
+                });
+                return Err(EngineError::room(format!("build {}{log}", row.label()))(
+                    error,
+                ));
             }
         };
         self.faults.reach("build.built");
@@ -140,29 +142,25 @@ impl Engine {
                 source,
             }
         })?;
-        self.commit_version(work, &mut row, "build", |_| Ok(()))?;
+        self.commit_version(work, &mut row, "build")?;
         Ok(row)
     }
 
     /// Keeps the log of the last build that failed, where a user can find it.
-    fn keep_build_log(&self, staging: &Path) {
-        for place in [staging.to_owned(), staging.join("scratch")] {
-            let log = place.join("build.log");
-            if log.exists() && std::fs::copy(&log, self.home.join("build-failed.log")).is_ok() {
-                return;
+    fn keep_build_log(&self, staging: &Path) -> Option<PathBuf> {
+        let kept = self.home.join("build-failed.log");
+        let log = [staging.to_owned(), staging.join("scratch")]
+            .into_iter()
+            .map(|place| place.join("build.log"))
+            .find(|log| log.exists())?;
+        match std::fs::copy(&log, &kept) {
+            Ok(_) => Some(kept),
+            Err(error) => {
+                tracing::warn!(%error, "the log of a failed build could not be kept");
+                None
             }
         }
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Turns the phases of a build into events of the operation.

@@ -2,13 +2,16 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::guest_op::Ask;
+use serde::{Deserialize, Serialize};
+use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
 use stampo_core::plan::PlanRefusal;
 use stampo_core::size::ByteSize;
 use stampo_store::GuestRow;
 
 /// What to change of a stopped guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resize {
     /// Processors.
     pub cpus: Option<u32>,
@@ -21,8 +24,15 @@ pub struct Resize {
 impl Engine {
     /// Gives a guest another name. Its host name inside stays as it is.
     pub fn rename(&self, name: &GuestName, to: &GuestName) -> Result<GuestRow, EngineError> {
-        let id = self.ready_guest(name, "rename")?.id;
-        let row = self.store.write_durably(|tx| {
+        let detail = format!("was {name}");
+        let ask = Ask {
+            verb: "rename",
+            name,
+            from: GuestState::Ready,
+            request: serde_json::Value::Null,
+            detail: &detail,
+        };
+        let (id, row) = self.claim_guest(&ask, |tx, row| {
             if tx.guest_named(to)?.is_some() {
                 let why = format!("a guest named {to} exists");
                 return Err(EngineError::Conflict {
@@ -30,58 +40,75 @@ impl Engine {
                     why,
                 });
             }
-            let missing = || EngineError::NotFound {
-                what: "guest",
-                name: name.to_string(),
-            };
-            let mut row = tx.guest(id)?.ok_or_else(missing)?;
             row.name = to.clone();
             row.plan.name = to.clone();
-            row.changed_ms = self.now_ms();
-            tx.update_guest(&row)?;
-            self.audit(tx, "rename", to.as_str(), &format!("was {name}"))?;
-            Ok(row)
+            Ok(())
         })?;
-        self.faults.reach("rename.committed");
-        self.driver.ensure_defined(&self.definition(&row)?)?;
-        self.write_guest_sidecar(&row)?;
-        Ok(row)
+        Ok(self.with_claimed(id, row, |_, _| Ok(()))?.1)
     }
 
     /// Changes a stopped guest's processors, memory or disk size.
     pub fn resize(&self, name: &GuestName, to: Resize) -> Result<GuestRow, EngineError> {
-        let mut row = self.ready_guest(name, "resize")?;
-        self.refuse_unless_stopped(&row, "resize")?;
-        row.plan.hardware.cpus = to.cpus.unwrap_or(row.plan.hardware.cpus);
-        row.plan.hardware.memory = to.memory.unwrap_or(row.plan.hardware.memory);
-        row.plan.hardware.check().map_err(PlanRefusal::from)?;
-        if let Some(size) = to.disk_size.filter(|size| *size != row.plan.disk_size) {
-            self.grow_disk(&mut row, size)?;
-        }
-        row.changed_ms = self.now_ms();
-        self.store.write_durably(|tx| {
-            tx.update_guest(&row)?;
-            self.audit(tx, "resize", name.as_str(), "")
+        self.refuse_unless_stopped(&self.guest_row(name)?, "resize")?;
+        let request = serde_json::to_value(to).map_err(EngineError::room("record the sizes"))?;
+        let ask = Ask {
+            verb: "resize",
+            name,
+            from: GuestState::Ready,
+            request,
+            detail: "",
+        };
+        let (id, row) = self.claim_guest(&ask, |_, row| check_resize(row, to))?;
+        let (_, row) = self.with_claimed(id, row, |_, row| {
+            // Asked again: it may have been started before the claim.
+            self.refuse_unless_stopped(row, "resize")?;
+            self.resize_claimed(row, to)
         })?;
-        self.faults.reach("resize.committed");
-        self.driver.ensure_defined(&self.definition(&row)?)?;
-        self.write_guest_sidecar(&row)?;
         Ok(row)
     }
 
-    fn grow_disk(&self, row: &mut GuestRow, size: ByteSize) -> Result<(), EngineError> {
-        if size < row.plan.disk_size {
-            return Err(PlanRefusal::DiskTooSmall {
-                asked: size,
-                least: row.plan.disk_size,
-            }
-            .into());
+    /// The disk first: a disk that is larger than its row says does no harm.
+    fn resize_claimed(&self, row: &mut GuestRow, to: Resize) -> Result<(), EngineError> {
+        if let Some(size) = to.disk_size.filter(|size| *size != row.plan.disk_size) {
+            self.grow_disk(row, size)?;
+            row.plan.disk_size = size;
         }
-        if size.bytes() % (1 << 20) != 0 || size > ByteSize(64 << 40) {
-            return Err(PlanRefusal::DiskSize(size).into());
+        row.plan.hardware.cpus = to.cpus.unwrap_or(row.plan.hardware.cpus);
+        row.plan.hardware.memory = to.memory.unwrap_or(row.plan.hardware.memory);
+        self.save_claimed(row)
+    }
+
+    /// Recovery: goes on with a resizing from its beginning.
+    pub(crate) fn resize_again(
+        &self,
+        row: &mut GuestRow,
+        request: &serde_json::Value,
+    ) -> Result<(), EngineError> {
+        let to = serde_json::from_value(request.clone())
+            .map_err(EngineError::room("read the sizes again"))?;
+        self.refuse_unless_stopped(row, "resize")?;
+        self.resize_claimed(row, to)
+    }
+}
+
+/// Refuses sizes that the guest can't have.
+fn check_resize(row: &GuestRow, to: Resize) -> Result<(), EngineError> {
+    let mut hardware = row.plan.hardware.clone();
+    hardware.cpus = to.cpus.unwrap_or(hardware.cpus);
+    hardware.memory = to.memory.unwrap_or(hardware.memory);
+    hardware.check().map_err(PlanRefusal::from)?;
+    match to.disk_size {
+        Some(size) if size < row.plan.disk_size => Err(PlanRefusal::DiskTooSmall {
+            asked: size,
+            least: row.plan.disk_size,
         }
-        self.ensure_disk_size(row, size)?;
-        row.plan.disk_size = size;
-        Ok(())
+        .into()),
+        Some(size)
+            if size != row.plan.disk_size
+                && (size.bytes() % (1 << 20) != 0 || size > ByteSize(64 << 40)) =>
+        {
+            Err(PlanRefusal::DiskSize(size).into())
+        }
+        _ => Ok(()),
     }
 }

@@ -3,10 +3,13 @@
 use crate::clone::disk_name;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::guest_op::{Ask, WORKING};
 use crate::work::{PhaseProgress, Watch, Work};
 use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
 use stampo_core::ids::OperationId;
 use stampo_core::names::GuestName;
+use stampo_image::durable;
 use stampo_store::{GuestRow, OperationState};
 
 /// A flattening that was accepted.
@@ -20,38 +23,25 @@ pub struct Flatten {
 impl Engine {
     /// Claims a stopped linked clone for flattening.
     pub fn submit_flatten(&self, name: &GuestName) -> Result<Flatten, EngineError> {
-        let act = || format!("flatten {name}");
-        let id = self.ready_guest(name, "flatten")?.id;
-        let found = self.guest_row(name)?;
-        self.refuse_unless_stopped(&found, "flatten")?;
-        self.store.write(|tx| {
-            let missing = || EngineError::NotFound {
-                what: "guest",
-                name: name.to_string(),
-            };
-            let mut row = tx.guest(id)?.ok_or_else(missing)?;
+        self.refuse_unless_stopped(&self.guest_row(name)?, "flatten")?;
+        let ask = Ask {
+            verb: "flatten",
+            name,
+            from: GuestState::Ready,
+            request: serde_json::Value::Null,
+            detail: "begun",
+        };
+        let (operation, guest) = self.claim_guest(&ask, |_, row| {
             if row.kind == CloneKind::Full {
                 let why = "it is a full clone already".to_owned();
-                return Err(EngineError::Conflict { act: act(), why });
+                return Err(EngineError::Conflict {
+                    act: format!("flatten {name}"),
+                    why,
+                });
             }
-            if let Some(id) = row.operation
-                && tx
-                    .operation(id)?
-                    .is_some_and(|o| o.state == OperationState::Running)
-            {
-                let why = "an operation works on it; wait for it, or cancel it".to_owned();
-                return Err(EngineError::Conflict { act: act(), why });
-            }
-            let operation = self.new_operation("flatten", name.as_str(), serde_json::json!({}));
-            row.operation = Some(operation.id);
-            tx.insert_operation(&operation)?;
-            tx.update_guest(&row)?;
-            self.audit(tx, "flatten", name.as_str(), "begun")?;
-            Ok(Flatten {
-                operation: operation.id,
-                guest: row,
-            })
-        })
+            Ok(())
+        })?;
+        Ok(Flatten { operation, guest })
     }
 
     /// Carries out an accepted flattening.
@@ -61,51 +51,58 @@ impl Engine {
         watch: &dyn Watch,
     ) -> Result<GuestRow, EngineError> {
         let work = Work::new(self, flatten.operation, watch);
-        match self.flatten_disk(&work, flatten.guest) {
-            Ok(row) => Ok(row),
-            Err(error) => self.give_up(&work, error),
+        let mut row = flatten.guest;
+        let Err(error) = self.caught(|| self.flatten_disk(&work, &mut row)) else {
+            row.operation = None;
+            return Ok(row);
+        };
+        let row = self.store.read(|tx| tx.guest(row.id))?;
+        if let Some(row) = &row {
+            self.settle_guest(row)?;
         }
+        let state = if matches!(error, EngineError::Cancelled) {
+            OperationState::Undone
+        } else {
+            OperationState::Failed
+        };
+        work.end(state, Some(&error.chain()), |_| Ok(()))?;
+        Err(error)
     }
 
     /// New disk → its name → row (the switch) → definition → old disk gone. Before the row changes,
     /// the old disk is the guest's; after it, the new one is.
-    fn flatten_disk(&self, work: &Work<'_>, mut row: GuestRow) -> Result<GuestRow, EngineError> {
+    fn flatten_disk(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<(), EngineError> {
+        // Asked again: it may have been started before the claim.
+        self.refuse_unless_stopped(row, "flatten")?;
         let dir = self.guest_dir(row.id);
         let overlay = dir.join(disk_name(CloneKind::Linked));
         let raw = dir.join(disk_name(CloneKind::Full));
-        // From an earlier try that did not come to its row: the overlay is still the guest's disk.
-        stampo_image::durable::ensure_removed(&raw)
-            .map_err(EngineError::room("remove an unfinished disk"))?;
+        let working = dir.join(format!("{WORKING}{}", disk_name(CloneKind::Full)));
+        for unfinished in [&working, &raw] {
+            durable::ensure_removed(unfinished)
+                .map_err(EngineError::room("remove an unfinished disk"))?;
+        }
         work.phase(row.name.as_str(), "flatten", || {
             let progress = PhaseProgress {
                 work,
                 phase: "flatten",
             };
             let base = self.pool.image_disk(&row.image);
-            stampo_image::flatten::flatten(&overlay, &base, &raw, &progress)
-                .map_err(EngineError::room(format!("flatten {}", row.name)))?;
+            let flattened = stampo_image::flatten::flatten(&overlay, &base, &working, &progress);
+            work.not_cancelled()?;
+            flattened.map_err(EngineError::room(format!("flatten {}", row.name)))?;
             Ok(((), String::new()))
         })?;
-        self.faults.reach("flatten.disk");
+        self.faults.reach("flatten.made");
+        durable::rename_durably(&working, &raw)
+            .map_err(EngineError::room("name the guest's disk"))?;
+        self.faults.reach("flatten.named");
         row.kind = CloneKind::Full;
         row.plan.kind = CloneKind::Full;
-        row.operation = None;
-        row.changed_ms = self.now_ms();
+        self.save_claimed(row)?;
+        self.settle_guest(row)?;
         work.end(OperationState::Done, None, |tx| {
-            tx.update_guest(&row)?;
             self.audit(tx, "flatten", row.name.as_str(), "")
-        })?;
-        self.faults.reach("flatten.committed");
-        self.settle_flattened(&row)?;
-        Ok(row)
-    }
-
-    /// The part after the commit; recovery and the next start repeat it.
-    pub(crate) fn settle_flattened(&self, row: &GuestRow) -> Result<(), EngineError> {
-        self.driver.ensure_defined(&self.definition(row)?)?;
-        self.write_guest_sidecar(row)?;
-        let overlay = self.guest_dir(row.id).join(disk_name(CloneKind::Linked));
-        stampo_image::durable::ensure_removed(&overlay)
-            .map_err(EngineError::room("remove the overlay"))
+        })
     }
 }

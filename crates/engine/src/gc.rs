@@ -6,6 +6,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::images::guest_names;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::ImageId;
 use stampo_core::lifecycle::{State, Verb};
@@ -61,19 +62,12 @@ impl Engine {
 
     /// Removes what can go. The subjects with what became of them.
     pub fn gc(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
-        let subjects = self.gc_plan(now)?;
-        for subject in subjects.iter().filter(|subject| subject.goes) {
-            match &subject.kind {
-                SubjectKind::Version(reference) => {
-                    self.change_version(reference, Verb::Purge)?;
-                }
-                SubjectKind::Guest(name) => self.remove(name, None)?,
-                SubjectKind::Image(image) => {
-                    self.pool
-                        .remove_image(image)
-                        .map_err(EngineError::room("remove an image"))?;
-                }
-                SubjectKind::Staging => self.sweep_staging()?,
+        let mut subjects = self.gc_plan(now)?;
+        for subject in subjects.iter_mut().filter(|subject| subject.goes) {
+            // What has changed since it was judged stays, and says why.
+            if let Err(error) = self.collect(subject) {
+                subject.goes = false;
+                subject.reason = format!("it could not go: {}", error.chain());
             }
             self.faults.reach("gc.removed");
         }
@@ -81,19 +75,30 @@ impl Engine {
         Ok(subjects)
     }
 
+    fn collect(&self, subject: &Subject) -> Result<(), EngineError> {
+        match &subject.kind {
+            SubjectKind::Version(reference) => {
+                self.change_version(reference, Verb::Purge).map(drop)
+            }
+            SubjectKind::Guest(name) => self.remove(name, None),
+            SubjectKind::Image(image) => self.drop_unneeded_image(image, None).map(drop),
+            SubjectKind::Staging => self.sweep_staging(),
+        }
+    }
+
     fn judge_version(&self, row: &VersionRow, now: bool) -> Result<Subject, EngineError> {
         let clones = match &row.image {
-            Some(image) => self.store.read(|tx| tx.linked_clones(image))?,
+            Some(image) => self.store.read(|tx| tx.image_readers(image))?,
             None => Vec::new(),
         };
         let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);
         let left_ms = row.changed_ms.saturating_add(grace_ms) - self.now_ms();
         let (goes, reason) = match row.state {
             State::Retired if !clones.is_empty() => {
-                let names: Vec<&str> = clones.iter().map(|g| g.name.as_str()).collect();
+                let names = guest_names(&clones);
                 (
                     false,
-                    format!("read by {}: flatten or remove them first", names.join(", ")),
+                    format!("read by {names}: flatten or remove them first"),
                 )
             }
             State::Retired if now || left_ms <= 0 => (true, "retired".to_owned()),
@@ -150,33 +155,22 @@ impl Engine {
 
     /// An image is judged only when no version has it; then its version's own line is enough.
     fn judge_image(&self, image: &ImageId) -> Result<Option<Subject>, EngineError> {
-        let (versions, clones, running) = self.store.read(|tx| {
-            let running = tx.running_operations()?;
-            Ok::<_, EngineError>((
-                tx.versions_with_image(image)?,
-                tx.linked_clones(image)?,
-                running,
-            ))
+        let judged = self.store.read(|tx| {
+            if !tx.versions_with_image(image)?.is_empty() {
+                return Ok::<_, EngineError>(None);
+            }
+            if let Some(need) = self.image_need(tx, image, None)? {
+                return Ok(Some((false, need)));
+            }
+            if self.has_unknown_sidecars(tx, image)? {
+                let why = "its sidecar names a version that the catalog does not know: stampo \
+                           store rescan";
+                return Ok(Some((false, why.to_owned())));
+            }
+            Ok(Some((true, "no version has it".to_owned())))
         })?;
-        if !versions.is_empty() {
+        let Some((goes, reason)) = judged else {
             return Ok(None);
-        }
-        let pending = running
-            .iter()
-            .any(|o| o.request["pending_image"] == image.as_str());
-        let (goes, reason) = if !clones.is_empty() {
-            let names: Vec<&str> = clones.iter().map(|g| g.name.as_str()).collect();
-            (false, format!("read by {}", names.join(", ")))
-        } else if pending {
-            (false, "an operation works on it".to_owned())
-        } else if self.has_sidecars(image)? {
-            (
-                false,
-                "its sidecar names a version that the catalog does not know: stampo store rescan"
-                    .to_owned(),
-            )
-        } else {
-            (true, "no version has it".to_owned())
         };
         let size = ByteSize(self.image_usage(image));
         let kind = SubjectKind::Image(image.clone());
@@ -187,18 +181,6 @@ impl Engine {
             goes,
             reason,
         }))
-    }
-
-    /// Every image in the pool.
-    pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, EngineError> {
-        let scan = self
-            .pool
-            .scan()
-            .map_err(EngineError::room("list the images"))?;
-        for (path, why) in &scan.strange {
-            tracing::warn!(path = %path.display(), why, "something among the images is no image");
-        }
-        Ok(scan.images.into_iter().map(|image| image.id).collect())
     }
 
     /// The bytes that an image takes; 0 when it is gone.

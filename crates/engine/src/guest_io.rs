@@ -4,8 +4,6 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::names::GuestName;
 use stampo_driver::{ExecOutcome, ExecRequest, Power};
-use stampo_guest::fs::{FsError, Owner};
-use stampo_store::GuestRow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -101,35 +99,14 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let row = self.ready_guest(name, "write a file of")?;
         check_path(path)?;
-        self.store
-            .write(|tx| self.audit(tx, "write_file", name.as_str(), path))?;
         if let Power::Running { .. } = self.power(&row) {
+            self.store
+                .write(|tx| self.audit(tx, "write_file", name.as_str(), path))?;
             return Ok(self
                 .driver
                 .agent_write_file(row.id, path, content, FILE_TIME)?);
         }
-        self.write_on_disk(&row, path, content)
-            .map_err(EngineError::room(format!("write {path} of {name}")))
-    }
-
-    fn write_on_disk(
-        &self,
-        row: &GuestRow,
-        path: &str,
-        content: &[u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut fs = stampo_guest::fs::open_write(self.open_disk(row, true)?)?;
-        let owner = match fs.metadata(path) {
-            Ok(meta) => Owner {
-                uid: meta.uid,
-                gid: meta.gid,
-                mode: meta.mode,
-            },
-            Err(FsError::NotFound { .. }) => Owner::root(0o644),
-            Err(error) => return Err(error.into()),
-        };
-        fs.write(path, content, owner)?;
-        Ok(fs.finish()?)
+        self.write_on_disk(name, path, content)
     }
 }
 

@@ -11,11 +11,14 @@ use stampo_core::names::TemplateName;
 use stampo_core::plan::PlanRefusal;
 use stampo_core::size::ByteSize;
 use stampo_image::checksum::{Sha256Sum, sha256_file};
-use stampo_image::download::{DownloadLimits, download};
+use stampo_image::download::{DownloadLimits, download, shown_url};
 use stampo_image::intake::{DeclaredFormat, IntakeRequest, Limits, take_in};
 use stampo_store::VersionRow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// The key in an operation's request that holds the name of its download.
+pub(crate) const DOWNLOAD: &str = "download";
 
 /// What to import.
 #[derive(Debug, Clone)]
@@ -58,7 +61,7 @@ impl Engine {
         source: ImportSource,
     ) -> Result<Import, EngineError> {
         let usage = |why: &str| EngineError::Usage {
-            act: format!("import {}", without_secrets(&source.source)),
+            act: format!("import {}", shown(&source.source)),
             why: why.to_owned(),
         };
         let format = match source.format.as_str() {
@@ -86,7 +89,7 @@ impl Engine {
         }
         let origin = ImportOrigin {
             kind: "import".to_owned(),
-            source: without_secrets(&source.source),
+            source: shown(&source.source),
             format: source.format.clone(),
             sha256: sha256.map(|sum| sum.to_string()),
         };
@@ -106,10 +109,7 @@ impl Engine {
     /// Carries out an accepted import.
     pub fn run_import(&self, import: Import, watch: &dyn Watch) -> Result<VersionRow, EngineError> {
         let work = Work::new(self, import.operation, watch);
-        match self.import_version(&work, import) {
-            Ok(row) => Ok(row),
-            Err(error) => self.give_up(&work, error),
-        }
+        self.carry_out(&work, || self.import_version(&work, import))
     }
 
     fn import_version(&self, work: &Work<'_>, import: Import) -> Result<VersionRow, EngineError> {
@@ -137,10 +137,7 @@ impl Engine {
         self.adopt_disk(work, &mut row, &disk)?;
         row.state = transition(row.state, Verb::Finish, Evidence::default())
             .map_err(|source| EngineError::Refused { label, source })?;
-        self.commit_version(work, &mut row, "import", |_| Ok(()))?;
-        if is_url(&import.source.source) {
-            self.forget_download(&fetched);
-        }
+        self.commit_version(work, &mut row, "import")?;
         Ok(row)
     }
 
@@ -211,6 +208,8 @@ impl Engine {
         sha256: Option<Sha256Sum>,
     ) -> Result<PathBuf, EngineError> {
         let path = self.download_path(url)?;
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        self.note(work.id, DOWNLOAD, serde_json::json!(name))?;
         work.phase(label, "download", || {
             let progress = PhaseProgress {
                 work,
@@ -240,25 +239,16 @@ impl Engine {
         Ok(dir.join(blake3::hash(url.as_bytes()).to_hex().as_str()))
     }
 
-    /// Removes a download that was taken in, with what its resumption needed.
-    fn forget_download(&self, path: &Path) {
-        let Some(name) = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-        else {
-            return;
-        };
-        for entry in std::fs::read_dir(self.home.join("downloads"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if entry.file_name().to_string_lossy().starts_with(&name) {
-                if let Err(error) = std::fs::remove_file(entry.path()) {
-                    tracing::warn!(%error, "a finished download stays behind");
-                }
+    /// Removes the download of this name, which was taken in, with what its resumption needed.
+    pub(crate) fn forget_download(&self, name: &str) -> Result<(), EngineError> {
+        for path in crate::rescan::list(&self.home.join("downloads"))? {
+            let found = path.file_name().map(|found| found.to_string_lossy());
+            if found.is_some_and(|found| found.trim_start_matches('.').starts_with(name)) {
+                stampo_image::durable::ensure_removed(&path)
+                    .map_err(EngineError::room("remove a finished download"))?;
             }
         }
+        Ok(())
     }
 }
 
@@ -283,32 +273,11 @@ fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
-/// The source without user name, password and query: it goes into the catalog and the audit.
-fn without_secrets(source: &str) -> String {
-    if !is_url(source) {
-        return source.to_owned();
-    }
-    let plain = source.split(['?', '#']).next().unwrap_or_default();
-    match plain.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest
-                .split_once('/')
-                .map_or((rest, ""), |(host, path)| (host, path));
-            let host = host.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}/{path}")
-        }
-        None => plain.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_secrets;
-
-    #[test]
-    fn a_recorded_source_holds_no_password_and_no_token() {
-        let url = "https://user:pass@example.org:8080/a/b.qcow2?token=abc#x";
-        assert_eq!(without_secrets(url), "https://example.org:8080/a/b.qcow2");
-        assert_eq!(without_secrets("/srv/a?b"), "/srv/a?b");
+/// The source as it goes into the catalog and the audit: a URL without login and query.
+fn shown(source: &str) -> String {
+    if is_url(source) {
+        shown_url(source)
+    } else {
+        source.to_owned()
     }
 }

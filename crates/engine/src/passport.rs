@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::identity::{IdentityFact, Verdict, verdict};
+use stampo_core::ids::ImageId;
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::Network;
 use stampo_driver::{ExecRequest, Power};
@@ -12,8 +13,10 @@ use stampo_guest::passport::{
 };
 use stampo_image::device::BlockDevice;
 use stampo_image::partition::{Layout, Table};
+use stampo_image::raw::RawFile;
 use stampo_store::{GuestRow, SALT, StoreError};
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where a passport's items were read.
@@ -38,6 +41,11 @@ pub struct PassportOf {
     pub items: Vec<(IdentityFact, Verdict)>,
 }
 
+/// The facts of versions, which all their guests are compared with: read once for each operation
+/// and not once for each guest.
+#[derive(Debug, Default)]
+pub(crate) struct VersionFactsCache(Mutex<HashMap<ImageId, Arc<Vec<IdentityFact>>>>);
+
 /// How long one question to the agent may take.
 const AGENT_LIMIT: Duration = Duration::from_secs(20);
 /// The largest file that the passport looks at.
@@ -58,8 +66,9 @@ impl Engine {
                 .collect::<Result<Vec<_>, _>>()?
         };
         let mut read = Vec::new();
+        let versions = VersionFactsCache::default();
         for row in rows {
-            let (source, facts) = self.current_facts(&row)?;
+            let (source, facts) = self.current_facts(&row, &versions)?;
             if source != Source::Catalog {
                 self.store.write(|tx| tx.put_facts(row.id, &facts))?;
             }
@@ -93,16 +102,22 @@ impl Engine {
     }
 
     /// The facts of a guest as they are now, and where they were read.
-    fn current_facts(&self, row: &GuestRow) -> Result<(Source, Vec<IdentityFact>), EngineError> {
+    fn current_facts(
+        &self,
+        row: &GuestRow,
+        versions: &VersionFactsCache,
+    ) -> Result<(Source, Vec<IdentityFact>), EngineError> {
         match self.power(row) {
-            Power::Stopped | Power::Undefined => Ok((Source::Disk, self.facts_from_disk(row)?)),
+            Power::Stopped | Power::Undefined => {
+                Ok((Source::Disk, self.facts_from_disk(row, versions)?))
+            }
             Power::Running { .. }
                 if self
                     .driver
                     .agent_ping(row.id, Duration::from_secs(5))
                     .is_ok() =>
             {
-                Ok((Source::Agent, self.facts_from_agent(row)?))
+                Ok((Source::Agent, self.facts_from_agent(row, versions)?))
             }
             Power::Running { .. } | Power::Unknown { .. } => {
                 let rows = self.store.read(|tx| tx.facts(row.id))?;
@@ -129,14 +144,18 @@ impl Engine {
     }
 
     /// A guest's facts, read from its disk by the independent reader. The guest must not run.
-    pub(crate) fn facts_from_disk(&self, row: &GuestRow) -> Result<Vec<IdentityFact>, EngineError> {
+    pub(crate) fn facts_from_disk(
+        &self,
+        row: &GuestRow,
+        versions: &VersionFactsCache,
+    ) -> Result<Vec<IdentityFact>, EngineError> {
         let act = || format!("read the passport of {}", row.name);
         let disk = self.open_disk(row, false)?;
         let shell = self.shell_facts(row, Some(disk.as_ref()))?;
         let salt = self.salt()?;
         let reader = open_read(disk).map_err(EngineError::room(act()))?;
         let mut facts = read_facts(reader.as_ref(), &shell, &salt);
-        self.explain_shared(row, &mut facts, &salt)?;
+        self.explain_shared(row, &mut facts, &salt, versions)?;
         Ok(facts)
     }
 
@@ -146,18 +165,38 @@ impl Engine {
         row: &GuestRow,
         facts: &mut [IdentityFact],
         salt: &[u8; 32],
+        versions: &VersionFactsCache,
     ) -> Result<(), EngineError> {
-        let Some(version) = self.store.read(|tx| tx.version(row.version))? else {
-            return Ok(());
+        // Held while the version is read: the other threads need the same answer.
+        let mut known = versions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_version = match known.get(&row.image) {
+            Some(found) => found.clone(),
+            None => {
+                let read = Arc::new(self.image_facts(&row.image, salt)?);
+                known.insert(row.image.clone(), read.clone());
+                read
+            }
         };
-        if !self.pool.image_disk(&row.image).exists() {
-            return Ok(());
-        }
-        let disk = self.open_image(&version)?;
-        let shell = table_facts(disk.as_ref(), ShellFacts::default())?;
-        let reader = open_read(disk).map_err(EngineError::room("read the version's identity"))?;
-        explain(facts, &read_facts(reader.as_ref(), &shell, salt));
+        drop(known);
+        explain(facts, &of_version);
         Ok(())
+    }
+
+    /// The facts of an image; none when it is gone, as it may be below full clones.
+    fn image_facts(
+        &self,
+        image: &ImageId,
+        salt: &[u8; 32],
+    ) -> Result<Vec<IdentityFact>, EngineError> {
+        let path = self.pool.image_disk(image);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let disk = RawFile::open_read_only(&path).map_err(EngineError::io("open", path))?;
+        let shell = table_facts(&disk, ShellFacts::default())?;
+        let reader =
+            open_read(Arc::new(disk)).map_err(EngineError::room("read the version's identity"))?;
+        Ok(read_facts(reader.as_ref(), &shell, salt))
     }
 
     fn shell_facts(
@@ -198,12 +237,16 @@ impl Engine {
     }
 
     /// A running guest's facts, out of the files that its agent reads for us.
-    fn facts_from_agent(&self, row: &GuestRow) -> Result<Vec<IdentityFact>, EngineError> {
+    fn facts_from_agent(
+        &self,
+        row: &GuestRow,
+        versions: &VersionFactsCache,
+    ) -> Result<Vec<IdentityFact>, EngineError> {
         let files = self.fetch_files(row)?;
         let shell = self.shell_facts(row, None)?;
         let salt = self.salt()?;
         let mut facts = facts_from_agent(&files, &shell, &salt);
-        self.explain_shared(row, &mut facts, &salt)?;
+        self.explain_shared(row, &mut facts, &salt, versions)?;
         self.keep_disk_facts(row, &mut facts)?;
         Ok(facts)
     }

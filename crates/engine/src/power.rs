@@ -2,6 +2,8 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::guest_op::Ask;
+use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::Network;
 use stampo_driver::{Power, StopMethod, StoppedBy};
@@ -20,12 +22,20 @@ const BANNER_BYTES: u64 = 255;
 impl Engine {
     /// Starts a guest unless it runs.
     pub fn start(&self, name: &GuestName) -> Result<GuestRow, EngineError> {
-        let mut row = self.ready_guest(name, "start")?;
-        self.refuse_without_base(&row)?;
-        self.driver.ensure_defined(&self.definition(&row)?)?;
-        self.start_row(&mut row)?;
-        self.store
-            .write(|tx| self.audit(tx, "start", name.as_str(), ""))?;
+        self.refuse_without_base(&self.ready_guest(name, "start")?)?;
+        let ask = Ask {
+            verb: "start",
+            name,
+            from: GuestState::Ready,
+            request: serde_json::Value::Null,
+            detail: "",
+        };
+        // Claimed, so that nobody edits its disk or removes it meanwhile.
+        let (id, row) = self.claim_guest(&ask, |_, _| Ok(()))?;
+        let (_, row) = self.with_claimed(id, row, |_, row| {
+            self.driver.ensure_defined(&self.definition(row)?)?;
+            self.start_row(row)
+        })?;
         Ok(row)
     }
 

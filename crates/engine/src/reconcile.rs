@@ -1,14 +1,16 @@
 //! Recovery: going on with, or undoing, what a dead process left.
 //!
-//! It runs at the start of every command and costs one query when there is nothing to do. Clones
-//! are gone on with, since their steps take milliseconds; work that takes minutes (build, import,
-//! seal, flatten) is undone, since nobody waits for it any more. Nothing is touched that a living
+//! It runs at the start of every command and costs a few listings and queries when there is
+//! nothing to do. Clones are gone on with, since their steps take milliseconds; work that takes
+//! minutes (build, import, seal, flatten) is undone unless it was committed, since nobody waits
+//! for it any more; changes of a guest or a version are finished. Nothing is touched that a living
 //! process works on.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::guest_op::Ask;
 use crate::work::{Unwatched, Watch, Work};
-use stampo_core::lifecycle::State;
+use stampo_core::guest::GuestState;
 use stampo_image::process_identity::ProcessIdentity;
 use stampo_store::{OperationRow, OperationState};
 
@@ -26,7 +28,8 @@ pub struct Recovered {
 }
 
 impl Engine {
-    /// Ends every operation whose process is gone, and sweeps what such processes left in staging.
+    /// Ends every operation whose process is gone, removes what such processes left behind, and
+    /// defines complete guests again that the driver has lost.
     pub fn recover(&self) -> Result<Vec<Recovered>, EngineError> {
         let running = self.store.read(|tx| tx.running_operations())?;
         let mut recovered = Vec::new();
@@ -35,13 +38,13 @@ impl Engine {
                 recovered.push(self.recover_one(&row)?);
             }
         }
-        if !recovered.is_empty() {
-            self.sweep_staging()?;
-        }
+        self.sweep_staging()?;
+        self.sweep_images()?;
+        self.define_lost_guests()?;
         Ok(recovered)
     }
 
-    /// Removes staging directories of processes that are gone.
+    /// Removes staging directories of processes that are gone, and empties the trash.
     pub(crate) fn sweep_staging(&self) -> Result<(), EngineError> {
         let is_live = |owner: &ProcessIdentity| owner.is_alive().unwrap_or(true);
         self.pool
@@ -50,14 +53,45 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives the driver again what it should know and does not: the definitions of complete guests.
+    fn define_lost_guests(&self) -> Result<(), EngineError> {
+        // The driver first: a guest that becomes complete after this listing is defined already,
+        // and claiming it below sees to the rest.
+        let defined = self.driver.list()?;
+        let ready = self.store.read(|tx| tx.idle_guests(GuestState::Ready))?;
+        for (id, name) in ready {
+            if defined.contains(&id) {
+                continue;
+            }
+            let ask = Ask {
+                verb: "define",
+                name: &name,
+                from: GuestState::Ready,
+                request: serde_json::Value::Null,
+                detail: "the driver did not know it",
+            };
+            // Another process may have it by now: then it is in good hands.
+            let Ok((operation, row)) = self.claim_guest(&ask, |_, _| Ok(())) else {
+                continue;
+            };
+            if let Err(error) = self.with_claimed(operation, row, |_, _| Ok(())) {
+                tracing::warn!(guest = %name, error = %error.chain(), "a guest can't be defined");
+            }
+        }
+        Ok(())
+    }
+
     fn recover_one(&self, row: &OperationRow) -> Result<Recovered, EngineError> {
         let work = Work::new(self, row.id, &Unwatched);
-        let result = match row.kind.as_str() {
+        let result = self.caught(|| match row.kind.as_str() {
             "clone" => self.run_clone(&work).map(|_| ()),
-            "remove" => self.finish_removals(&work),
-            "build" | "import" | "seal" | "verify" | "flatten" => self.undo(&work, row),
+            "build" | "import" | "seal" | "verify" => self.recover_version(&work, row),
+            "remove" | "trash" | "restore_guest" | "rename" | "resize" | "flatten"
+            | "write_file" | "start" | "define" => {
+                self.recover_guest_op(&work, &row.kind, &row.request)
+            }
             _ => self.recover_change(&work, row),
-        };
+        });
         let ended = self.store.read(|tx| tx.operation(row.id))?;
         let state = ended.map_or(OperationState::Failed, |row| row.state);
         Ok(Recovered {
@@ -70,62 +104,11 @@ impl Engine {
 
     /// A change of state whose commit happened: only the part after it is left to do.
     fn recover_change(&self, work: &Work<'_>, row: &OperationRow) -> Result<(), EngineError> {
-        let versions = self.store.read(|tx| tx.versions())?;
-        match versions
-            .into_iter()
-            .find(|version| version.operation == Some(row.id))
-        {
+        let versions = self.store.read(|tx| tx.versions_of_operation(row.id))?;
+        match versions.first() {
             Some(version) => self.finish_change(work, version.id),
             None => work.end(OperationState::Undone, Some("interrupted"), |_| Ok(())),
         }
-    }
-
-    /// Takes back a build, import, seal, verification or flattening that did not come to its end.
-    pub(crate) fn undo(&self, work: &Work<'_>, row: &OperationRow) -> Result<(), EngineError> {
-        self.end_unfinished(
-            work,
-            OperationState::Undone,
-            "interrupted; nothing of it remains",
-        )?;
-        self.drop_pending_image(row)
-    }
-
-    /// Removes the image that an ended operation had moved into the pool, if no version has it.
-    pub(crate) fn drop_pending_image(&self, row: &OperationRow) -> Result<(), EngineError> {
-        let Some(image) = row.request.get("pending_image").and_then(|v| v.as_str()) else {
-            return Ok(());
-        };
-        let image = image
-            .parse()
-            .map_err(EngineError::room("read the operation's image"))?;
-        if self
-            .store
-            .read(|tx| tx.versions_with_image(&image))?
-            .is_empty()
-        {
-            self.pool
-                .remove_image(&image)
-                .map_err(EngineError::room("remove an unused image"))?;
-        }
-        Ok(())
-    }
-
-    /// Ends an operation that made nothing: versions that never had bytes disappear, the others
-    /// are as they were before.
-    pub(crate) fn end_unfinished(
-        &self,
-        work: &Work<'_>,
-        state: OperationState,
-        why: &str,
-    ) -> Result<(), EngineError> {
-        work.end(state, Some(why), |tx| {
-            for version in tx.versions()? {
-                if version.operation == Some(work.id) && version.state == State::Building {
-                    tx.delete_version(version.id)?;
-                }
-            }
-            Ok(())
-        })
     }
 
     /// Works on an operation of this process, or watches one of another, until it ends.

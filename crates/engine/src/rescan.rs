@@ -6,11 +6,13 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::sidecar::{FORMAT, GuestSidecar, LIMIT_BYTES, VersionSidecar};
+use crate::passport::VersionFactsCache;
+use crate::sidecar::{FORMAT, GUEST, GuestSidecar, LIMIT_BYTES, VersionSidecar};
 use serde::de::DeserializeOwned;
 use stampo_core::guest::GuestState;
-use stampo_core::ids::ImageId;
+use stampo_core::ids::{ImageId, VersionId};
 use stampo_store::{ExceptionRow, GuestRow, VersionRow};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -29,19 +31,17 @@ impl Engine {
     /// Adds to the catalog every version and guest that is on disk and not in it.
     pub fn rescan(&self) -> Result<Rescanned, EngineError> {
         let mut found = Rescanned::default();
-        for image in self.image_ids()? {
-            for path in self.version_sidecars(&image)? {
-                match self.rescan_version(&image, &path) {
-                    Ok(Some(label)) => found.versions.push(label),
-                    Ok(None) => {}
-                    Err(error) => found
-                        .refused
-                        .push((path.display().to_string(), error.chain())),
-                }
+        for sidecar in self.newest_sidecars(&mut found)? {
+            let label = format!("{}@{}", sidecar.template, sidecar.number);
+            match self.rescan_version(sidecar) {
+                Ok(true) => found.versions.push(label),
+                Ok(false) => {}
+                Err(error) => found.refused.push((label, error.chain())),
             }
+            self.faults.reach("rescan.version");
         }
         for path in list(self.driver.guests_dir())? {
-            let sidecar = path.join("guest.json");
+            let sidecar = path.join(GUEST);
             if sidecar.exists() {
                 match self.rescan_guest(&sidecar) {
                     Ok(Some(name)) => found.guests.push(name),
@@ -50,6 +50,7 @@ impl Engine {
                         .refused
                         .push((sidecar.display().to_string(), error.chain())),
                 }
+                self.faults.reach("rescan.guest");
             }
         }
         let detail = format!(
@@ -62,35 +63,34 @@ impl Engine {
         Ok(found)
     }
 
-    /// The version sidecars of an image.
-    fn version_sidecars(&self, image: &ImageId) -> Result<Vec<PathBuf>, EngineError> {
-        let is_sidecar = |path: &PathBuf| {
-            let name = path
-                .file_name()
-                .map(|n| n.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            name.starts_with("version-") && name.ends_with(".json")
-        };
-        Ok(list(&self.pool.image_dir(image))?
-            .into_iter()
-            .filter(is_sidecar)
-            .collect())
-    }
-
-    /// Whether any version's sidecar lies beside this image.
-    pub(crate) fn has_sidecars(&self, image: &ImageId) -> Result<bool, EngineError> {
-        Ok(!self.version_sidecars(image)?.is_empty())
-    }
-
-    fn rescan_version(&self, image: &ImageId, path: &Path) -> Result<Option<String>, EngineError> {
-        let sidecar: VersionSidecar = read_json(path)?;
-        check_format(path, sidecar.format)?;
-        if sidecar.image != *image {
-            return Err(unusable(path, "it names another image"));
+    /// Every version's sidecar. A version has two for the moment between its sealing and the
+    /// removal of its draft; the newer one counts.
+    fn newest_sidecars(&self, found: &mut Rescanned) -> Result<Vec<VersionSidecar>, EngineError> {
+        let mut newest: BTreeMap<VersionId, VersionSidecar> = BTreeMap::new();
+        for image in self.image_ids()? {
+            for path in self.version_sidecars(&image)? {
+                match read_version(&image, &path) {
+                    Ok(sidecar) => {
+                        let is_older = newest
+                            .get(&sidecar.id)
+                            .is_some_and(|other| other.changed_ms >= sidecar.changed_ms);
+                        if !is_older {
+                            newest.insert(sidecar.id, sidecar);
+                        }
+                    }
+                    Err(error) => found
+                        .refused
+                        .push((path.display().to_string(), error.chain())),
+                }
+            }
         }
+        Ok(newest.into_values().collect())
+    }
+
+    fn rescan_version(&self, sidecar: VersionSidecar) -> Result<bool, EngineError> {
         self.store.write_durably(|tx| {
             if tx.version(sidecar.id)?.is_some() {
-                return Ok(None);
+                return Ok(false);
             }
             let template = tx.ensure_template(&sidecar.template, sidecar.created_ms)?;
             let row = VersionRow {
@@ -114,14 +114,14 @@ impl Engine {
             for exception in sidecar.exceptions {
                 tx.put_exception(row.id, &ExceptionRow::from(exception))?;
             }
-            Ok(Some(row.label()))
+            Ok(true)
         })
     }
 
     fn rescan_guest(&self, path: &Path) -> Result<Option<String>, EngineError> {
         let sidecar: GuestSidecar = read_json(path)?;
         check_format(path, sidecar.format)?;
-        if self.guest_dir(sidecar.id).join("guest.json") != path {
+        if self.guest_dir(sidecar.id).join(GUEST) != path {
             return Err(unusable(path, "it lies in the directory of another guest"));
         }
         let disk = self
@@ -130,7 +130,7 @@ impl Engine {
         if !disk.exists() {
             return Err(unusable(path, "its disk is missing"));
         }
-        self.store.write_durably(|tx| {
+        let added = self.store.write_durably(|tx| {
             if tx.guest(sidecar.id)?.is_some() {
                 return Ok(None);
             }
@@ -143,21 +143,51 @@ impl Engine {
                 version: sidecar.version,
                 image: sidecar.image,
                 kind: sidecar.kind,
-                state: GuestState::Ready,
+                state: match sidecar.state {
+                    GuestState::Trashed => GuestState::Trashed,
+                    _ => GuestState::Ready,
+                },
                 operation: None,
                 plan: sidecar.plan,
                 host_keys: sidecar.host_keys,
                 error: None,
                 created_ms: sidecar.created_ms,
                 changed_ms: self.now_ms(),
-                keep_until_ms: None,
+                keep_until_ms: sidecar.keep_until_ms,
             };
             tx.insert_guest(&row)?;
-            // The salt was lost with the catalog, so these can only be compared with each other.
-            tx.put_facts(row.id, &sidecar.facts)?;
-            Ok(Some(row.name.to_string()))
-        })
+            Ok(Some(row))
+        })?;
+        let Some(row) = added else {
+            return Ok(None);
+        };
+        self.driver.ensure_defined(&self.definition(&row)?)?;
+        self.record_facts(&row);
+        Ok(Some(row.name.to_string()))
     }
+
+    /// The salt was lost with the catalog, so the identity items are hashed anew. Those of a
+    /// running guest are when its passport is next asked for.
+    fn record_facts(&self, row: &GuestRow) {
+        if self.refuse_unless_stopped(row, "read").is_err() {
+            return;
+        }
+        let recorded = self
+            .facts_from_disk(row, &VersionFactsCache::default())
+            .and_then(|facts| Ok(self.store.write(|tx| tx.put_facts(row.id, &facts))?));
+        if let Err(error) = recorded {
+            tracing::warn!(guest = %row.name, error = %error.chain(), "its passport can't be read");
+        }
+    }
+}
+
+fn read_version(image: &ImageId, path: &Path) -> Result<VersionSidecar, EngineError> {
+    let sidecar: VersionSidecar = read_json(path)?;
+    check_format(path, sidecar.format)?;
+    if sidecar.image != *image {
+        return Err(unusable(path, "it names another image"));
+    }
+    Ok(sidecar)
 }
 
 fn unusable(path: &Path, why: &str) -> EngineError {
@@ -176,7 +206,7 @@ fn check_format(path: &Path, format: u32) -> Result<(), EngineError> {
 }
 
 /// The entries of a directory, sorted; none when it does not exist.
-fn list(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(EngineError::io("list", dir))?,

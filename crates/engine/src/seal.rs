@@ -6,16 +6,18 @@
 //!                    version is sealed, the draft's bytes are gone  ←── adopt ─────┘
 //! ```
 
+use crate::born::DRAFT_IMAGE;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::version::Bare;
 use crate::work::{PhaseProgress, Watch, Work};
-use stampo_core::ids::{OperationId, VersionId};
+use stampo_core::ids::{ImageId, OperationId};
 use stampo_core::lifecycle::{Evidence, Verb, transition};
 use stampo_core::names::VersionRef;
-use stampo_guest::fs::{GuestRead, check, find_root, open_read, open_write_at};
+use stampo_core::size::ByteSize;
+use stampo_guest::fs::{check, open_read};
 use stampo_guest::seal::proof::{Exception, Proof, prove};
-use stampo_guest::seal::{Needle, SealPlan, Selection};
+use stampo_guest::seal::{SealOptions, SealOutcome, SealPlan, Selection, plan_disk, seal_disk};
 use stampo_image::copy::{Method, copy_image};
 use stampo_image::device::BlockDevice;
 use stampo_image::raw::RawFile;
@@ -84,8 +86,7 @@ impl Engine {
         selection: &Selection,
     ) -> Result<(VersionRow, SealPlan), EngineError> {
         let row = self.draft(reference)?;
-        let fs = self.open_version(&row)?;
-        let plan = stampo_guest::seal::plan(fs.as_ref(), selection).map_err(EngineError::room(
+        let plan = plan_disk(self.open_image(&row)?, selection).map_err(EngineError::room(
             format!("plan the sealing of {}", row.label()),
         ))?;
         Ok((row, plan))
@@ -93,20 +94,8 @@ impl Engine {
 
     fn draft(&self, reference: &VersionRef) -> Result<VersionRow, EngineError> {
         let row = self.version_row(reference)?;
-        // Asked of the lifecycle, so that the answer is the same as when it is done.
-        transition(row.state, Verb::Seal, Evidence::default()).map_err(|source| {
-            EngineError::Refused {
-                label: row.label(),
-                source,
-            }
-        })?;
+        check_draft(&row)?;
         Ok(row)
-    }
-
-    /// Reads the inside of a version's disk with the independent reader.
-    pub(crate) fn open_version(&self, row: &VersionRow) -> Result<Box<dyn GuestRead>, EngineError> {
-        let act = || format!("read the disk of {}", row.label());
-        open_read(self.open_image(row)?).map_err(EngineError::room(act()))
     }
 
     /// A version's disk, read-only.
@@ -133,30 +122,33 @@ impl Engine {
             why: error.to_string(),
         })?;
         self.draft(reference)?;
-        self.store.write(|tx| {
+        let seal = self.store.write(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             self.refuse_if_busy(tx, &row)?;
-            let operation = self.new_operation("seal", &row.label(), serde_json::json!({}));
+            // Asked again, now that nothing else can change it.
+            check_draft(&row)?;
+            let draft = row.image.as_ref().map(ImageId::as_str);
+            let request = serde_json::json!({ DRAFT_IMAGE: draft });
+            let operation = self.new_operation("seal", &row.label(), request);
             row.operation = Some(operation.id);
             tx.insert_operation(&operation)?;
             tx.update_version(&row)?;
             self.audit(tx, "seal", &row.label(), "begun")?;
-            Ok(Seal {
+            Ok::<_, EngineError>(Seal {
                 operation: operation.id,
                 version: row,
                 selection,
             })
-        })
+        })?;
+        self.faults.reach("seal.begun");
+        Ok(seal)
     }
 
     /// Carries out an accepted sealing. The version is sealed even if the proof has findings: they
     /// are shown, and stop it from being published.
     pub fn run_seal(&self, seal: Seal, watch: &dyn Watch) -> Result<VersionRow, EngineError> {
         let work = Work::new(self, seal.operation, watch);
-        match self.seal_version(&work, seal) {
-            Ok(row) => Ok(row),
-            Err(error) => self.give_up(&work, error),
-        }
+        self.carry_out(&work, || self.seal_version(&work, seal))
     }
 
     fn seal_version(&self, work: &Work<'_>, seal: Seal) -> Result<VersionRow, EngineError> {
@@ -172,20 +164,22 @@ impl Engine {
             .pool
             .stage()
             .map_err(EngineError::room("make a place for sealing"))?;
+        self.faults.reach("seal.staged");
         let copy = staging.path().join("disk.raw");
         work.phase(&label, "copy", || {
             let progress = PhaseProgress {
                 work,
                 phase: "copy",
             };
-            let copied = copy_image(&from, &copy, Method::Auto, &progress)
-                .map_err(EngineError::room("copy the draft"))?;
+            let copied = copy_image(&from, &copy, Method::Auto, &progress);
+            work.not_cancelled()?;
+            let copied = copied.map_err(EngineError::room("copy the draft"))?;
             Ok(((), format!("{:?}", copied.used).to_lowercase()))
         })?;
         self.faults.reach("seal.copied");
-        let needles = self.seal_copy(work, &label, &copy, &seal.selection)?;
+        let outcome = self.seal_copy(work, &label, &copy, &seal.selection)?;
         self.faults.reach("seal.edited");
-        self.check_sealed(work, &label, &copy, &needles)?;
+        self.check_sealed(work, &label, &copy, &outcome)?;
         let proof = self.prove_disk(work, &label, &copy)?;
         row.proof =
             Some(serde_json::to_value(&proof).map_err(EngineError::room("record the proof"))?);
@@ -196,87 +190,67 @@ impl Engine {
             }
         })?;
         self.adopt_disk(work, &mut row, &copy)?;
-        self.commit_version(work, &mut row, "sealed", |_| Ok(()))?;
-        if let Some(draft) = draft.filter(|draft| Some(draft) != row.image.as_ref()) {
-            self.drop_draft(&draft, row.id)?;
-        }
+        self.commit_version(work, &mut row, "sealed")?;
         Ok(row)
     }
 
-    /// Edits the copy by the plan; samples of the secrets that went.
+    /// Seals the copy. Its phases are reported as they were measured.
     fn seal_copy(
         &self,
         work: &Work<'_>,
         label: &str,
         copy: &Path,
         selection: &Selection,
-    ) -> Result<Vec<Needle>, EngineError> {
+    ) -> Result<SealOutcome, EngineError> {
+        work.check_cancelled()?;
+        work.progress("seal", 0, 0);
         let act = || format!("seal {label}");
-        work.phase(label, "seal", || {
-            let disk = writable(copy)?;
-            let mut fs =
-                open_write_at(disk, self.now_ms() / 1000).map_err(EngineError::room(act()))?;
-            let plan = stampo_guest::seal::plan(fs.as_ref(), selection)
-                .map_err(EngineError::room(act()))?;
-            let needles = stampo_guest::seal::needles(fs.as_ref(), &plan)
-                .map_err(EngineError::room(act()))?;
-            stampo_guest::seal::apply(fs.as_mut(), &plan).map_err(EngineError::room(act()))?;
-            fs.finish().map_err(EngineError::room(act()))?;
-            Ok((needles, format!("{} changes", plan.changes.len())))
-        })
+        let disk = RawFile::open_writable(copy).map_err(EngineError::io("open", copy))?;
+        let options = SealOptions {
+            now_s: Some(self.now_ms() / 1000),
+        };
+        let outcome =
+            seal_disk(Arc::new(disk), selection, &options).map_err(EngineError::room(act()))?;
+        let times = outcome.times;
+        let changes = format!("{} changes", outcome.plan.changes.len());
+        let discarded = format!("{} of free space", ByteSize(outcome.discarded_bytes));
+        let searched = format!("{} samples of removed secrets", outcome.samples);
+        for (phase, took, detail) in [
+            ("plan", times.open + times.plan, &changes),
+            ("seal", times.apply, &changes),
+            ("discard", times.discard, &discarded),
+            ("residue", times.search, &searched),
+        ] {
+            work.event(label, phase, detail, took)?;
+        }
+        Ok(outcome)
     }
 
-    /// Discards free space, proves that what was removed is gone, and has e2fsck agree.
+    /// Refuses a copy in which something removed is still to be found, or that e2fsck finds damaged.
     fn check_sealed(
         &self,
         work: &Work<'_>,
         label: &str,
         copy: &Path,
-        needles: &[Needle],
+        outcome: &SealOutcome,
     ) -> Result<(), EngineError> {
         let act = || format!("seal {label}");
-        let root = find_root(writable(copy)?).map_err(EngineError::room(act()))?;
-        work.phase(label, "discard", || {
-            let gone = stampo_guest::fs::discard_free(root.device.clone())
-                .map_err(EngineError::room(act()))?;
-            root.device
-                .flush()
-                .map_err(EngineError::io("write", copy))?;
-            Ok((
-                (),
-                format!(
-                    "{} of free space",
-                    stampo_core::size::ByteSize(gone.free_bytes)
-                ),
-            ))
-        })?;
-        work.phase(label, "residue", || {
-            let bytes: Vec<&[u8]> = needles
-                .iter()
-                .map(|needle| needle.bytes.as_slice())
-                .collect();
-            let left = stampo_guest::fs::residue::residue(root.device.as_ref(), &bytes)
-                .map_err(EngineError::io("read", copy))?;
-            match left.first() {
-                None => Ok((
-                    (),
-                    format!("none of {} samples of removed secrets is left", bytes.len()),
-                )),
-                Some(first) => {
-                    let needle = &needles[first.needle];
-                    let why = format!(
-                        "bytes of {} ({}) are still on the disk, at {} and {} other places",
-                        needle.path,
-                        needle.item,
-                        first.offset,
-                        left.len() - 1
-                    );
-                    Err(EngineError::Conflict { act: act(), why })
-                }
-            }
-        })?;
+        if let Some(first) = outcome.residue.first() {
+            let why = format!(
+                "bytes of {} ({}) are still on the disk, at {} and {} other places: a copy of it \
+                 is in another file; remove that file from the template, or keep the item with \
+                 --skip {}",
+                first.path,
+                first.item,
+                first.offset_bytes,
+                outcome.residue.len() - 1,
+                first.item,
+            );
+            return Err(EngineError::Conflict { act: act(), why });
+        }
         work.phase(label, "e2fsck", || {
-            match check::e2fsck_clean(copy, root.start_bytes).map_err(EngineError::room(act()))? {
+            let verdict = check::e2fsck_clean(copy, outcome.root_start_bytes);
+            match verdict.map_err(EngineError::room(act()))? {
                 check::Verdict::Clean => Ok(((), "clean".to_owned())),
                 check::Verdict::Dirty(lines) => {
                     let why = format!("e2fsck finds its filesystem damaged: {}", lines.join("; "));
@@ -307,24 +281,15 @@ impl Engine {
             Ok((proof, detail))
         })
     }
-
-    /// Removes a draft's bytes, which hold what was sealed away, unless another version has them.
-    fn drop_draft(
-        &self,
-        draft: &stampo_core::ids::ImageId,
-        version: VersionId,
-    ) -> Result<(), EngineError> {
-        let others = self.store.read(|tx| tx.versions_with_image(draft))?;
-        if others.iter().all(|other| other.id == version) {
-            self.pool
-                .remove_image(draft)
-                .map_err(EngineError::room("remove the unsealed draft"))?;
-        }
-        Ok(())
-    }
 }
 
-fn writable(path: &Path) -> Result<Arc<dyn BlockDevice>, EngineError> {
-    let disk = RawFile::open_writable(path).map_err(EngineError::io("open", path))?;
-    Ok(Arc::new(disk))
+/// Asked of the lifecycle, so that the answer is the same as when it is done.
+fn check_draft(row: &VersionRow) -> Result<(), EngineError> {
+    match transition(row.state, Verb::Seal, Evidence::default()) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(EngineError::Refused {
+            label: row.label(),
+            source,
+        }),
+    }
 }

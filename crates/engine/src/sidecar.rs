@@ -1,16 +1,17 @@
 //! Sidecars: what is needed to rebuild the catalog, kept beside the bytes.
 //!
 //! `images/<image-id>/version-<version-id>.json` for each version of an image, and
-//! `guests/<guest-id>/guest.json` for each guest. They are written after the catalog's commit, by
-//! the same operation, so that recovery writes them again when the process ended in between.
+//! `guests/<guest-id>/guest.json` for each guest. They are written by the
+//! operation that changes the row, and recovery writes them again from the row when its process
+//! ended before or after the commit.
 //! They hold no secrets: a guest's personalisation is left out.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use serde::{Deserialize, Serialize};
 use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
 use stampo_core::hardware::Hardware;
-use stampo_core::identity::IdentityFact;
 use stampo_core::ids::{GuestId, ImageId, VersionId};
 use stampo_core::lifecycle::State;
 use stampo_core::names::{GuestName, TemplateName};
@@ -22,6 +23,9 @@ use std::path::{Path, PathBuf};
 
 /// The form of the files. A file of a higher form is refused, never guessed at.
 pub(crate) const FORMAT: u32 = 1;
+
+/// The name of a guest's sidecar in its directory.
+pub(crate) const GUEST: &str = "guest.json";
 
 /// The largest sidecar that is read.
 pub(crate) const LIMIT_BYTES: u64 = 16 << 20;
@@ -67,11 +71,13 @@ pub(crate) struct GuestSidecar {
     pub version_label: String,
     pub image: ImageId,
     pub kind: CloneKind,
+    /// `ready`, or `trashed` when it was removed with a grace time.
+    pub state: GuestState,
     pub plan: GuestPlan,
     pub host_keys: Vec<String>,
-    /// The salt that the facts were hashed with; facts of another salt can't be compared.
-    pub facts: Vec<IdentityFact>,
     pub created_ms: i64,
+    /// When a trashed guest may be taken away for good.
+    pub keep_until_ms: Option<i64>,
 }
 
 impl Engine {
@@ -122,31 +128,40 @@ impl Engine {
         }
     }
 
-    /// Writes a guest's sidecar into its directory.
+    /// Writes a guest's sidecar into its directory. A guest that is still being made is described
+    /// as it will be.
     pub(crate) fn write_guest_sidecar(&self, row: &GuestRow) -> Result<(), EngineError> {
-        let (label, facts) = self.store.read(|tx| {
-            let version = tx.version(row.version)?;
-            let facts = tx.facts(row.id)?;
-            Ok::<_, EngineError>((version.map(|v| v.label()), facts))
-        })?;
-        let sidecar = GuestSidecar {
-            format: FORMAT,
-            id: row.id,
-            name: row.name.clone(),
-            version: row.version,
-            version_label: label.unwrap_or_default(),
-            image: row.image.clone(),
-            kind: row.kind,
-            plan: GuestPlan {
-                personalisation: None,
-                ..row.plan.clone()
-            },
-            host_keys: row.host_keys.clone(),
-            facts: facts.into_iter().map(|row| row.fact).collect(),
-            created_ms: row.created_ms,
-        };
-        write_json(&self.guest_dir(row.id).join("guest.json"), &sidecar)
+        let version = self.store.read(|tx| tx.version(row.version))?;
+        let label = version.map(|version| version.label()).unwrap_or_default();
+        let text = guest_sidecar(row, label)?;
+        durable::write_file_durably(&self.guest_dir(row.id).join(GUEST), &text, 0o600)
+            .map_err(EngineError::room("write a sidecar"))
     }
+}
+
+/// The content of a guest's sidecar.
+pub(crate) fn guest_sidecar(row: &GuestRow, label: String) -> Result<Vec<u8>, EngineError> {
+    let sidecar = GuestSidecar {
+        format: FORMAT,
+        id: row.id,
+        name: row.name.clone(),
+        version: row.version,
+        version_label: label,
+        image: row.image.clone(),
+        kind: row.kind,
+        state: match row.state {
+            GuestState::Trashed => GuestState::Trashed,
+            _ => GuestState::Ready,
+        },
+        plan: GuestPlan {
+            personalisation: None,
+            ..row.plan.clone()
+        },
+        host_keys: row.host_keys.clone(),
+        created_ms: row.created_ms,
+        keep_until_ms: row.keep_until_ms,
+    };
+    serde_json::to_vec_pretty(&sidecar).map_err(EngineError::room("write a sidecar"))
 }
 
 impl From<ExceptionRow> for ExceptionSidecar {

@@ -1,7 +1,7 @@
 //! Reading a version's bytes and its proof again, and looking inside.
 
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::version::Bare;
 use crate::work::{PhaseProgress, Watch, Work};
 use stampo_core::ids::OperationId;
@@ -45,11 +45,7 @@ impl Engine {
     /// quarantine, and are an error.
     pub fn run_verify(&self, verify: Verify, watch: &dyn Watch) -> Result<VersionRow, EngineError> {
         let work = Work::new(self, verify.operation, watch);
-        match self.verify_version(&work, verify.version) {
-            Ok(row) => Ok(row),
-            Err(error @ EngineError::Rot { .. }) => Err(error),
-            Err(error) => self.give_up(&work, error),
-        }
+        self.carry_out(&work, || self.verify_version(&work, verify.version))
     }
 
     fn verify_version(
@@ -88,7 +84,7 @@ impl Engine {
                 Some(serde_json::to_value(&proof).map_err(EngineError::room("record the proof"))?);
         }
         row.verified_ms = Some(self.now_ms());
-        self.commit_version(work, &mut row, "verify", |_| Ok(()))?;
+        self.commit_version(work, &mut row, "verify")?;
         Ok(row)
     }
 
@@ -104,11 +100,13 @@ impl Engine {
         }
         row.operation = None;
         row.changed_ms = self.now_ms();
+        // The sidecar first: recovery writes it again from the row when the commit did not come.
+        self.write_version_sidecar(&row)?;
+        self.faults.reach("verify.sidecar");
         work.end(OperationState::Failed, Some(&why), |tx| {
             tx.update_version(&row)?;
             self.audit(tx, "quarantine", &label, &why)
         })?;
-        self.write_version_sidecar(&row)?;
         Err(EngineError::Rot { label, why })
     }
 
@@ -131,11 +129,4 @@ fn is_rot(error: &PoolError) -> bool {
         } | PoolError::ForeignIndex(_)
             | PoolError::Index { .. }
     )
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

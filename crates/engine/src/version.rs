@@ -62,7 +62,7 @@ impl Engine {
         let linked_clones = match &row.image {
             // Another version with the same image keeps the bytes, so its clones do not count.
             Some(image) if tx.versions_with_image(image)?.len() <= 1 => {
-                tx.linked_clones(image)?.len()
+                tx.image_readers(image)?.len()
             }
             _ => 0,
         };
@@ -98,7 +98,7 @@ impl Engine {
         let label = self.version_row(reference)?.label();
         let operation = self.new_operation(verb.as_str(), &label, serde_json::Value::Null);
         let id = operation.id;
-        let row = self.store.write_durably(|tx| {
+        let mut row = self.store.write_durably(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             self.refuse_if_busy(tx, &row)?;
             let evidence = self.evidence(tx, &row)?;
@@ -120,6 +120,8 @@ impl Engine {
         })?;
         self.faults.reach("version.committed");
         self.finish_change(&Work::new(self, id, &Unwatched), row.id)?;
+        self.faults.reach("version.ended");
+        row.operation = None;
         Ok(row)
     }
 
@@ -142,20 +144,13 @@ impl Engine {
             return Ok(());
         };
         self.remove_version_sidecar(image, row)?;
-        let others = self.store.read(|tx| tx.versions_with_image(image))?;
-        if others.is_empty() {
-            self.pool
-                .remove_image(image)
-                .map_err(EngineError::room(format!(
-                    "remove the image of {}",
-                    row.label()
-                )))?;
-        }
+        self.faults.reach("purge.sidecar");
+        self.drop_unneeded_image(image, row.operation)?;
         Ok(())
     }
 
     fn linked_clones_error(&self, tx: &Tx<'_>, row: &VersionRow) -> EngineError {
-        let clones = row.image.as_ref().map(|image| tx.linked_clones(image));
+        let clones = row.image.as_ref().map(|image| tx.image_readers(image));
         match clones {
             Some(Ok(rows)) => EngineError::HasLinkedClones {
                 label: row.label(),
@@ -203,8 +198,12 @@ impl Engine {
                 why,
             });
         }
-        self.store.write_durably(|tx| {
-            let row = self.find_version(tx, reference, Bare::Newest)?;
+        let operation =
+            self.new_operation("accept", &reference.to_string(), serde_json::Value::Null);
+        let id = operation.id;
+        let mut row = self.store.write_durably(|tx| {
+            let mut row = self.find_version(tx, reference, Bare::Newest)?;
+            self.refuse_if_busy(tx, &row)?;
             let known = match &row.proof {
                 Some(proof) => crate::seal::proof_from(proof)?.has_finding(finding),
                 None => false,
@@ -223,9 +222,16 @@ impl Engine {
                 actor: self.settings.actor.clone(),
                 created_ms: self.now_ms(),
             };
+            row.operation = Some(id);
+            tx.insert_operation(&operation)?;
+            tx.update_version(&row)?;
             tx.put_exception(row.id, &exception)?;
             self.audit(tx, "accept", &row.label(), &format!("{finding}: {reason}"))?;
             Ok(row)
-        })
+        })?;
+        self.faults.reach("accept.committed");
+        self.finish_change(&Work::new(self, id, &Unwatched), row.id)?;
+        row.operation = None;
+        Ok(row)
     }
 }

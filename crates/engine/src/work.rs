@@ -6,12 +6,19 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::passport::VersionFactsCache;
 use stampo_core::ids::OperationId;
 use stampo_image::process_identity::ProcessIdentity;
 use stampo_store::{EventRow, OperationRow, OperationState, StoreError, Tx};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// How often a long phase asks the catalog whether another process wants it to stop.
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a claim holds when its owner can't be identified.
 const LEASE_MS: i64 = 10 * 60 * 1000;
@@ -45,6 +52,10 @@ pub struct Work<'a> {
     pub(crate) id: OperationId,
     watch: &'a dyn Watch,
     cancelled: AtomicBool,
+    /// When the catalog was last asked whether to stop.
+    asked: Mutex<Instant>,
+    /// What its guests are compared with.
+    pub(crate) versions: VersionFactsCache,
 }
 
 impl Engine {
@@ -88,6 +99,24 @@ impl Engine {
         }
     }
 
+    /// Runs `act`; a defect that makes it panic becomes an error, so that its operation is ended
+    /// and undone like any other that fails.
+    pub(crate) fn caught<T>(
+        &self,
+        act: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        // Everything shared is the catalog, whose transactions roll back, and files that the
+        // operation's own undoing removes.
+        catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            let text = text.unwrap_or_default();
+            Err(EngineError::room("finish: stampo has a defect")(text))
+        })
+    }
+
     /// Claims an operation that nobody works on. `false` when somebody does.
     pub(crate) fn claim(&self, id: OperationId) -> Result<bool, EngineError> {
         let owner = self.owner();
@@ -112,6 +141,8 @@ impl<'a> Work<'a> {
             id,
             watch,
             cancelled: AtomicBool::new(false),
+            asked: Mutex::new(Instant::now()),
+            versions: VersionFactsCache::default(),
         }
     }
 
@@ -161,17 +192,42 @@ impl<'a> Work<'a> {
         self.watch.progress(phase, done, total);
     }
 
-    /// Whether the operation should stop, by its watcher or by another process.
+    /// Whether the operation should stop, by the word of its watcher or of another process. The
+    /// catalog is asked now and then only, so this is for inner loops too.
     pub(crate) fn is_cancelled(&self) -> bool {
-        if self.watch.is_cancelled() {
+        if self.watch.is_cancelled() || (self.is_time_to_ask() && self.is_cancelled_in_catalog()) {
             self.cancelled.store(true, Ordering::Relaxed);
         }
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// An error when the operation should stop. Looks into the catalog, so not for inner loops.
+    fn is_time_to_ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = asked.elapsed() >= ASK_EVERY;
+        if is_time {
+            *asked = Instant::now();
+        }
+        is_time
+    }
+
+    fn is_cancelled_in_catalog(&self) -> bool {
+        let asked: Result<bool, StoreError> = self.engine.store.read(|tx| tx.is_cancelled(self.id));
+        // A catalog that can't be read now fails the next step with its own error.
+        asked.unwrap_or(false)
+    }
+
+    /// An error when something was asked to stop in the meantime: after a call that may have failed
+    /// for that reason.
+    pub(crate) fn not_cancelled(&self) -> Result<(), EngineError> {
+        if self.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// An error when the operation should stop. Always asks the catalog.
     pub(crate) fn check_cancelled(&self) -> Result<(), EngineError> {
-        if self.is_cancelled() || self.engine.store.read(|tx| tx.is_cancelled(self.id))? {
+        if self.is_cancelled() || self.is_cancelled_in_catalog() {
             self.cancelled.store(true, Ordering::Relaxed);
             return Err(EngineError::Cancelled);
         }

@@ -208,10 +208,22 @@ impl Tx<'_> {
         )
     }
 
-    /// The linked clones that read this image, by name.
-    pub fn linked_clones(&self, image: &ImageId) -> Result<Vec<GuestRow>, StoreError> {
-        let sql = "SELECT * FROM guests WHERE image_id = ?1 AND kind = 'linked' ORDER BY length(name), name";
+    /// The guests that need this image, by name: linked clones, and full clones that are still
+    /// being made of it.
+    pub fn image_readers(&self, image: &ImageId) -> Result<Vec<GuestRow>, StoreError> {
+        let sql = "SELECT * FROM guests WHERE image_id = ?1
+             AND (kind = 'linked' OR state IN ('planned', 'disk_ready', 'defined'))
+             ORDER BY length(name), name";
         collect(&mut self.sql.prepare_cached(sql)?, [image.as_str()], read)
+    }
+
+    /// Id and name of every guest in this state that no operation holds.
+    pub fn idle_guests(&self, state: GuestState) -> Result<Vec<(GuestId, GuestName)>, StoreError> {
+        let sql = "SELECT id, name FROM guests WHERE state = ?1 AND operation_id IS NULL";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        collect(&mut statement, [state.as_str()], |row| {
+            Ok((parsed(row, "guests", "id")?, parsed(row, "guests", "name")?))
+        })
     }
 
     /// Forgets a guest and frees everything that it held.

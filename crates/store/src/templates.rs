@@ -65,6 +65,16 @@ impl Tx<'_> {
         collect(&mut statement, [], read)
     }
 
+    /// Forgets a template that has no version: its only one could not be made.
+    pub fn delete_template_if_bare(&self, template: TemplateId) -> Result<(), StoreError> {
+        self.sql.execute(
+            "DELETE FROM templates WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM versions WHERE template_id = ?1)",
+            [template.to_string()],
+        )?;
+        Ok(())
+    }
+
     /// The highest version number that the template ever had; 0 when it had none.
     pub fn last_number(&self, template: TemplateId) -> Result<u32, StoreError> {
         let sql = "SELECT max(number) FROM versions WHERE template_id = ?1";

@@ -8,6 +8,7 @@ use stampo_core::ids::{ImageId, OperationId, TemplateId, VersionId};
 use stampo_core::lifecycle::State;
 use stampo_core::names::TemplateName;
 use stampo_core::size::ByteSize;
+use std::collections::BTreeSet;
 
 /// One version.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,6 +157,27 @@ impl Tx<'_> {
         let sql = format!("{SELECT} WHERE image_id = ?1 AND state <> 'purged'");
         let mut statement = self.sql.prepare_cached(&sql)?;
         collect(&mut statement, [image.as_str()], read)
+    }
+
+    /// The images of all versions that are not purged.
+    pub fn images_of_versions(&self) -> Result<BTreeSet<ImageId>, StoreError> {
+        let sql = "SELECT DISTINCT image_id FROM versions
+             WHERE image_id IS NOT NULL AND state <> 'purged'";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let images = collect(&mut statement, [], |row| {
+            parsed(row, "versions", "image_id")
+        })?;
+        Ok(images.into_iter().collect())
+    }
+
+    /// The versions that this operation works on.
+    pub fn versions_of_operation(
+        &self,
+        operation: OperationId,
+    ) -> Result<Vec<VersionRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE operation_id = ?1");
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        collect(&mut statement, [operation.to_string()], read)
     }
 
     /// Takes away a version that never had bytes.

@@ -6,6 +6,7 @@
 use super::{disk_name, extra_disk_name};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::guest_op::WORKING;
 use serde::{Deserialize, Serialize};
 use stampo_core::goal::CloneKind;
 use stampo_core::size::ByteSize;
@@ -46,7 +47,7 @@ impl Engine {
             row.host_keys = self.made(row)?.host_keys;
             return Ok("was there".to_owned());
         }
-        let working = dir.join(format!("new-{}", disk_name(row.kind)));
+        let working = dir.join(format!("{WORKING}{}", disk_name(row.kind)));
         durable::ensure_removed(&working)
             .map_err(EngineError::room("remove an unfinished disk"))?;
         let how = self.create_disk(row, &working)?;
@@ -109,7 +110,7 @@ impl Engine {
         self.open_guest_disk(row, &path, writable)
     }
 
-    fn open_guest_disk(
+    pub(crate) fn open_guest_disk(
         &self,
         row: &GuestRow,
         path: &Path,
@@ -192,36 +193,6 @@ impl Engine {
             made.kept.insert("filesystem.uuid".to_owned(), why);
         }
         Ok(())
-    }
-
-    /// Makes a guest's disk larger: the file, its last partition, and the filesystem at the next
-    /// boot.
-    pub(crate) fn ensure_disk_size(
-        &self,
-        row: &GuestRow,
-        size: ByteSize,
-    ) -> Result<(), EngineError> {
-        let path = self.guest_dir(row.id).join(disk_name(row.kind));
-        match row.kind {
-            CloneKind::Full => {
-                let file = std::fs::File::options().write(true).open(&path);
-                file.and_then(|file| file.set_len(size.bytes()))
-                    .map_err(EngineError::io("size", &path))?;
-            }
-            CloneKind::Linked => {
-                stampo_image::resize::grow_overlay(&path, size.bytes())
-                    .map_err(EngineError::room("grow the overlay"))?;
-            }
-        }
-        self.faults.reach("resize.disk");
-        let disk = self.open_disk(row, true)?;
-        grow_last(disk.as_ref()).map_err(EngineError::room("grow the last partition"))?;
-        let act = || format!("grow the filesystem of {}", row.name);
-        let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
-        stampo_guest::personalise::grow_root_at_boot(fs.as_mut())
-            .map_err(EngineError::room(act()))?;
-        fs.finish().map_err(EngineError::room(act()))?;
-        disk.flush().map_err(EngineError::io("write", path))
     }
 }
 

@@ -178,7 +178,8 @@ impl Engine {
             for _ in 0..threads {
                 scope.spawn(|| {
                     while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.make_or_destroy(work, row.clone()) {
+                        let made = self.caught(|| self.make_or_destroy(work, row.clone()));
+                        if let Err(error) = made {
                             failures
                                 .lock()
                                 .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -198,7 +199,7 @@ impl Engine {
         if row.state == GuestState::Destroying {
             return self.destroy(&row);
         }
-        let Err(error) = self.make(work, &mut row) else {
+        let Err(error) = self.caught(|| self.make(work, &mut row)) else {
             return Ok(());
         };
         if matches!(error, EngineError::Cancelled) {

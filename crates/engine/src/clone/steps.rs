@@ -21,7 +21,7 @@ impl Engine {
             let (phase, detail) = match row.state {
                 GuestState::Planned => ("disk", self.ensure_disk(row)?),
                 GuestState::DiskReady => ("define", self.ensure_defined(row)?),
-                GuestState::Defined => ("verify", self.ensure_verified(row)?),
+                GuestState::Defined => ("verify", self.ensure_verified(work, row)?),
                 GuestState::Verified => ("start", self.ensure_started(row)?),
                 GuestState::Ready | GuestState::Trashed | GuestState::Destroying => return Ok(()),
             };
@@ -38,8 +38,8 @@ impl Engine {
     }
 
     /// Reads the guest's passport from its disk and refuses a guest that shares an item.
-    fn ensure_verified(&self, row: &mut GuestRow) -> Result<String, EngineError> {
-        let facts = self.facts_from_disk(row)?;
+    fn ensure_verified(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<String, EngineError> {
+        let facts = self.facts_from_disk(row, &work.versions)?;
         // One transaction: of two guests that are verified at once, the later sees the earlier.
         let shared = self.store.write(|tx| {
             tx.put_facts(row.id, &facts)?;

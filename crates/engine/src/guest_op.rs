@@ -1,0 +1,211 @@
+//! Changing a guest that is complete: claimed by an operation, changed, settled, let go of.
+//!
+//! ```text
+//! claim: operation + row (one durable commit) ─→ act ─→ settle ─→ end of the operation
+//! ```
+//!
+//! *Settling* brings everything outside of the catalog to where the row says it is: the driver's
+//! definition, the sidecar, the files in the guest's directory. It looks only at the row and can
+//! be repeated, so recovery of every such operation is: settle, then end it. While an operation
+//! holds a guest, no other can begin, in any process.
+
+use crate::clone::disk_name;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::work::{Unwatched, Work};
+use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
+use stampo_core::ids::OperationId;
+use stampo_core::names::GuestName;
+use stampo_driver::{DriverError, StopMethod};
+use stampo_image::durable;
+use stampo_store::{GuestRow, OperationState, Tx};
+
+/// In front of the name of a file that is being made in a guest's directory.
+pub(crate) const WORKING: &str = "new-";
+
+/// What is asked of a guest.
+pub(crate) struct Ask<'a> {
+    /// The verb: the operation's kind and the audit's action.
+    pub verb: &'a str,
+    /// The guest.
+    pub name: &'a GuestName,
+    /// The state that it has to be in.
+    pub from: GuestState,
+    /// What recovery needs to go on.
+    pub request: serde_json::Value,
+    /// For the audit.
+    pub detail: &'a str,
+}
+
+impl Engine {
+    /// Claims a guest for an operation, with a first change of its row in the same commit.
+    pub(crate) fn claim_guest(
+        &self,
+        ask: &Ask<'_>,
+        change: impl FnOnce(&Tx<'_>, &mut GuestRow) -> Result<(), EngineError>,
+    ) -> Result<(OperationId, GuestRow), EngineError> {
+        let operation = self.new_operation(ask.verb, ask.name.as_str(), ask.request.clone());
+        let row = self.store.write_durably(|tx| {
+            let found = tx.guest_named(ask.name)?;
+            let mut row = found.ok_or_else(|| EngineError::NotFound {
+                what: "guest",
+                name: ask.name.to_string(),
+            })?;
+            self.refuse_if_guest_busy(tx, &row, ask.verb)?;
+            if row.state != ask.from {
+                return Err(EngineError::Conflict {
+                    act: format!("{} {}", ask.verb, ask.name),
+                    why: format!("it is {}, not {}", row.state, ask.from),
+                });
+            }
+            change(tx, &mut row)?;
+            row.operation = Some(operation.id);
+            row.changed_ms = self.now_ms();
+            tx.insert_operation(&operation)?;
+            tx.update_guest(&row)?;
+            self.audit(tx, ask.verb, row.name.as_str(), ask.detail)?;
+            Ok(row)
+        })?;
+        self.faults.reach(&format!("{}.claimed", ask.verb));
+        Ok((operation.id, row))
+    }
+
+    /// Refuses to touch a guest that an operation works on.
+    pub(crate) fn refuse_if_guest_busy(
+        &self,
+        tx: &Tx<'_>,
+        row: &GuestRow,
+        verb: &str,
+    ) -> Result<(), EngineError> {
+        let Some(id) = row.operation else {
+            return Ok(());
+        };
+        match tx.operation(id)? {
+            Some(operation) if operation.state == OperationState::Running => {
+                Err(EngineError::Conflict {
+                    act: format!("{verb} {}", row.name),
+                    why: format!(
+                        "its {} is going on; wait for it, or cancel it",
+                        operation.kind
+                    ),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `act` on a claimed guest, settles the guest whatever came of it, and ends the operation.
+    pub(crate) fn with_claimed<T>(
+        &self,
+        id: OperationId,
+        row: GuestRow,
+        act: impl FnOnce(&Work<'_>, &mut GuestRow) -> Result<T, EngineError>,
+    ) -> Result<(T, GuestRow), EngineError> {
+        let work = Work::new(self, id, &Unwatched);
+        let mut changed = row;
+        let result = act(&work, &mut changed);
+        // After a failure the row in the catalog counts, not what `act` was about to make of it.
+        if result.is_err()
+            && let Some(row) = self.store.read(|tx| tx.guest(changed.id))?
+        {
+            changed = row;
+        }
+        match result {
+            Ok(value) => {
+                self.settle_guest(&changed)?;
+                work.end(OperationState::Done, None, |_| Ok(()))?;
+                self.faults.reach("guest.ended");
+                changed.operation = None;
+                Ok((value, changed))
+            }
+            Err(error) => {
+                self.settle_guest(&changed)?;
+                work.end(OperationState::Failed, Some(&error.chain()), |_| Ok(()))?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Saves the row of a claimed guest.
+    pub(crate) fn save_claimed(&self, row: &mut GuestRow) -> Result<(), EngineError> {
+        row.changed_ms = self.now_ms();
+        self.store.write_durably(|tx| tx.update_guest(row))?;
+        self.faults.reach("guest.saved");
+        Ok(())
+    }
+
+    /// Brings the driver, the sidecar and the guest's directory to where the row says it is.
+    pub(crate) fn settle_guest(&self, row: &GuestRow) -> Result<(), EngineError> {
+        match row.state {
+            GuestState::Destroying => return self.destroy(row),
+            GuestState::Trashed => match self.driver.ensure_stopped(row.id, StopMethod::Kill) {
+                Ok(_) | Err(DriverError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            },
+            GuestState::Ready => self.settle_ready(row)?,
+            // The steps of its clone operation see to it.
+            _ => return Ok(()),
+        }
+        self.faults.reach("settle.driver");
+        self.write_guest_sidecar(row)?;
+        self.faults.reach("settle.sidecar");
+        Ok(())
+    }
+
+    fn settle_ready(&self, row: &GuestRow) -> Result<(), EngineError> {
+        self.driver.ensure_defined(&self.definition(row)?)?;
+        self.faults.reach("settle.defined");
+        let dir = self.guest_dir(row.id);
+        // The disk of the other kind: the old one of a finished flattening, the new one of an
+        // unfinished one.
+        let other = match row.kind {
+            CloneKind::Full => CloneKind::Linked,
+            CloneKind::Linked => CloneKind::Full,
+        };
+        for name in [
+            disk_name(other).to_owned(),
+            format!("{WORKING}{}", disk_name(row.kind)),
+            format!("{WORKING}{}", disk_name(other)),
+        ] {
+            for path in [dir.join(&name), durable::partial_path(&dir.join(&name))] {
+                durable::ensure_removed(&path)
+                    .map_err(EngineError::room("remove an unfinished disk"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Recovery of an operation on complete guests.
+    pub(crate) fn recover_guest_op(
+        &self,
+        work: &Work<'_>,
+        verb: &str,
+        request: &serde_json::Value,
+    ) -> Result<(), EngineError> {
+        let mut state = OperationState::Done;
+        let mut failure = None;
+        for mut row in self.store.read(|tx| tx.guests_of_operation(work.id))? {
+            let is_undone = match verb {
+                "flatten" => row.kind == CloneKind::Linked,
+                "write_file" | "start" => true,
+                _ => false,
+            };
+            if is_undone {
+                state = OperationState::Undone;
+            }
+            if verb == "resize"
+                && let Err(error) = self.resize_again(&mut row, request)
+            {
+                state = OperationState::Failed;
+                failure = Some(error.chain());
+            }
+            self.settle_guest(&row)?;
+        }
+        let why = match state {
+            OperationState::Undone => Some("interrupted".to_owned()),
+            _ => failure,
+        };
+        work.end(state, why.as_deref(), |_| Ok(()))
+    }
+}

@@ -1,0 +1,154 @@
+//! Images of the pool and who needs them: the one place where an image is taken away.
+//!
+//! An image is needed by a version that is not purged, by a guest that reads it, and by a running
+//! operation that is about to give it to a version. The question and the removal are one writing
+//! transaction, so that no other process can begin to need it in between: whoever makes a version
+//! records the image in its operation before the bytes come into the pool.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use stampo_core::ids::{ImageId, OperationId, VersionId};
+use stampo_core::lifecycle::State;
+use stampo_store::{GuestRow, Tx};
+use std::path::PathBuf;
+
+/// The key in an operation's request that holds the image it is about to give to a version.
+pub(crate) const PENDING_IMAGE: &str = "pending_image";
+
+impl Engine {
+    /// Removes an image and everything beside it unless something needs it. Whether it is gone.
+    ///
+    /// `by` is the operation that asks; its own claim on the image does not count.
+    pub(crate) fn drop_unneeded_image(
+        &self,
+        image: &ImageId,
+        by: Option<OperationId>,
+    ) -> Result<bool, EngineError> {
+        self.store.write(|tx| {
+            if self.image_need(tx, image, by)?.is_some() {
+                return Ok(false);
+            }
+            self.pool
+                .remove_image(image)
+                .map_err(EngineError::room(format!(
+                    "remove the image {}",
+                    image.short()
+                )))?;
+            Ok(true)
+        })
+    }
+
+    /// Why an image has to stay; `None` when nothing in the catalog needs it.
+    pub(crate) fn image_need(
+        &self,
+        tx: &Tx<'_>,
+        image: &ImageId,
+        by: Option<OperationId>,
+    ) -> Result<Option<String>, EngineError> {
+        if let Some(version) = tx.versions_with_image(image)?.first() {
+            return Ok(Some(format!("{} has it", version.label())));
+        }
+        let readers = tx.image_readers(image)?;
+        if !readers.is_empty() {
+            return Ok(Some(format!("read by {}", guest_names(&readers))));
+        }
+        let pending = tx.running_operations()?.into_iter().any(|operation| {
+            Some(operation.id) != by && operation.request[PENDING_IMAGE] == image.as_str()
+        });
+        Ok(pending.then(|| "an operation works on it".to_owned()))
+    }
+
+    /// Whether a sidecar beside this image names a version that a rescan could bring back: one
+    /// that the catalog does not know. A version that the catalog knows with another image (its
+    /// draft was sealed) or as purged has left its sidecar behind.
+    pub(crate) fn has_unknown_sidecars(
+        &self,
+        tx: &Tx<'_>,
+        image: &ImageId,
+    ) -> Result<bool, EngineError> {
+        for path in self.version_sidecars(image)? {
+            let id = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.strip_prefix("version-"))
+                .and_then(|id| id.parse::<VersionId>().ok());
+            let known = match id {
+                Some(id) => tx.version(id)?,
+                None => None,
+            };
+            let is_own = known
+                .as_ref()
+                .is_some_and(|v| v.image.as_ref() == Some(image) && v.state != State::Purged);
+            if known.is_none() || is_own {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes images that nothing knows of: no version, no guest, no running operation, and no
+    /// sidecar that a rescan could use. One listing and one query when there are none.
+    pub(crate) fn sweep_images(&self) -> Result<(), EngineError> {
+        // Listed first: an image that comes later is not in the list.
+        let on_disk = self.image_names()?;
+        if on_disk.is_empty() {
+            return Ok(());
+        }
+        let known = self.store.read(|tx| tx.images_of_versions())?;
+        for image in on_disk.iter().filter(|image| !known.contains(image)) {
+            let is_lost = self.store.read(|tx| {
+                let needed = self.image_need(tx, image, None)?.is_some();
+                Ok::<_, EngineError>(!needed && !self.has_unknown_sidecars(tx, image)?)
+            })?;
+            if is_lost && self.drop_unneeded_image(image, None)? {
+                tracing::info!(image = image.short(), "removed an image that nothing knew");
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the image directories, without looking into them.
+    fn image_names(&self) -> Result<Vec<ImageId>, EngineError> {
+        let dir = self.pool.images_dir();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&dir).map_err(EngineError::io("list", &dir))? {
+            let entry = entry.map_err(EngineError::io("list", &dir))?;
+            names.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse().ok()),
+            );
+        }
+        Ok(names)
+    }
+
+    /// Every whole image in the pool.
+    pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, EngineError> {
+        let scan = self
+            .pool
+            .scan()
+            .map_err(EngineError::room("list the images"))?;
+        for (path, why) in &scan.strange {
+            tracing::warn!(path = %path.display(), why, "something among the images is no image");
+        }
+        Ok(scan.images.into_iter().map(|image| image.id).collect())
+    }
+
+    /// The version sidecars of an image.
+    pub(crate) fn version_sidecars(&self, image: &ImageId) -> Result<Vec<PathBuf>, EngineError> {
+        let is_sidecar = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with("version-") && name.ends_with(".json"))
+        };
+        Ok(crate::rescan::list(&self.pool.image_dir(image))?
+            .into_iter()
+            .filter(is_sidecar)
+            .collect())
+    }
+}
+
+/// Their names, for a sentence.
+pub(crate) fn guest_names(guests: &[GuestRow]) -> String {
+    let names: Vec<&str> = guests.iter().map(|guest| guest.name.as_str()).collect();
+    names.join(", ")
+}
