@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The reader that proofs are made with; it shares no code with the writer.
-const PROOF_READER: &str = "ext4-view 1.0.0";
+const PROOF_READER: &str = concat!("the ext4 reader of stampo ", env!("CARGO_PKG_VERSION"));
 
 /// A sealing that was accepted.
 pub struct Seal {
