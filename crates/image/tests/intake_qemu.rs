@@ -157,6 +157,34 @@ fn converted_images_of_every_kind() {
     }
 }
 
+/// Threads that hand each other work on a busy machine: a call that only contention makes must be
+/// allowed too, and no batch may be lost.
+#[test]
+fn compressed_images_side_by_side() {
+    let bench = Bench::new();
+    let numbered = (0..8u32 << 20)
+        .flat_map(u32::to_le_bytes)
+        .collect::<Vec<u8>>();
+    std::fs::write(bench.path("disk"), numbered).expect("space");
+    let (disk, image) = (bench.text("disk"), bench.text("image"));
+    let options = "compression_type=zstd,cluster_size=4k";
+    let made = [
+        "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", options, &disk, &image,
+    ];
+    run("qemu-img", &made);
+    let one = || {
+        let file = File::open(&image).expect("the image");
+        let (taken, ours) = take(file, DeclaredFormat::Qcow2, Limits::default());
+        taken.expect("an image of qemu-img");
+        assert_same(&ours, &File::open(&disk).expect("the disk"));
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..8).for_each(|_| one()));
+        }
+    });
+}
+
 #[test]
 fn created_images_of_every_preallocation_and_size() {
     let sizes = ["0", "512", "1000", "65536", "65537", "3M", "40000k"];
