@@ -1,14 +1,15 @@
 //! The states of a version and the only function that moves between them.
 //!
 //! ```text
-//! draft → building → sealed → in_review → approved → published → deprecated → obsolete → retired → purged
-//!            │          │         │           │            │           │           │
-//!          failed       │      rejected       └────────────┴─ revoked ─┴───────────┘
-//!                       └→ quarantined (its bytes no longer match its image id)
+//! building → draft → sealed → in_review → approved → published → deprecated → obsolete → retired → purged
+//!    │                 │         │           │            │           │           │
+//!  failed              │      rejected       └────────────┴─ revoked ─┴───────────┘
+//!                      └→ quarantined (its bytes no longer match its image id) → purged
 //! ```
 //!
 //! The enum is complete; the transitions that are in use now are those of one administrator on one
-//! machine: draft → building → sealed → published → retired → purged, with failed and quarantined.
+//! machine: building → draft → sealed → published → retired → purged, with failed and quarantined.
+//! Nothing leads from quarantined back to a state that can be cloned.
 //! What this file does *not* do: decide who may ask for a transition. That is policy.
 
 use serde::{Deserialize, Serialize};
@@ -134,7 +135,7 @@ pub enum Verb {
     Retire,
     /// Undo a retirement: retired → sealed.
     Restore,
-    /// Free the bytes: retired, draft or failed → purged.
+    /// Free the bytes: retired, draft, failed or quarantined → purged.
     Purge,
     /// The bytes do not match the image id: any immutable state with bytes → quarantined.
     Quarantine,
@@ -199,9 +200,9 @@ pub fn transition(from: State, verb: Verb, evidence: Evidence) -> Result<State, 
             Some(0) => Ok(State::Published),
             Some(count) => Err(Refusal::OpenFindings(count)),
         },
-        (Verb::Retire, State::Sealed | State::Published | State::Quarantined) => Ok(State::Retired),
+        (Verb::Retire, State::Sealed | State::Published) => Ok(State::Retired),
         (Verb::Restore, State::Retired) => Ok(State::Sealed),
-        (Verb::Purge, State::Retired | State::Draft | State::Failed) => {
+        (Verb::Purge, State::Retired | State::Draft | State::Failed | State::Quarantined) => {
             match evidence.linked_clones {
                 0 => Ok(State::Purged),
                 count => Err(Refusal::HasLinkedClones(count)),
@@ -243,6 +244,22 @@ mod tests {
                     assert!(to.is_immutable(), "{from} --{verb:?}--> {to}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn rotten_bytes_are_never_offered_again() {
+        let mut reached = vec![State::Quarantined];
+        let proven = Evidence {
+            open_findings: Some(0),
+            linked_clones: 0,
+        };
+        while let Some(from) = reached.pop() {
+            assert!(!from.is_clonable(), "{from}");
+            let next = VERBS
+                .into_iter()
+                .filter_map(|verb| transition(from, verb, proven).ok());
+            reached.extend(next.filter(|to| *to != from));
         }
     }
 

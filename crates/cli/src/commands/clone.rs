@@ -137,12 +137,15 @@ pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
         let phases_ms = phases.get(&guest.name).cloned().unwrap_or_default();
         made.push(Made { guest, phases_ms });
     }
-    if !args.no_wait && !args.no_start {
-        wait_all(session, &timed.show, &mut made, args.timeout)?;
-    }
+    let waited = if args.no_wait || args.no_start {
+        Ok(())
+    } else {
+        wait_all(session, &timed.show, &mut made, args.timeout)
+    };
     drop(timed);
+    // Also when one does not answer: the guests are there, and their addresses are wanted.
     output::rows(session.global.output, &made)?;
-    Ok(ExitCode::SUCCESS)
+    waited.map(|()| ExitCode::SUCCESS)
 }
 
 /// Waits until every guest that has a known address answers over ssh.

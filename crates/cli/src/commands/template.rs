@@ -59,6 +59,15 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
         TemplateCommand::Verify(args) => {
             let operation = api.verify(&args.version)?;
             session.follow(&operation)?;
+            let version = api.version(&args.version)?;
+            if version.state == "draft" {
+                session.note(&format!(
+                    "{}: every byte is as it was recorded; a draft has no proof yet",
+                    version.label()
+                ));
+                next_step(session, &version);
+                return Ok(ExitCode::SUCCESS);
+            }
             print_verification(session, &api.verification(&args.version)?)
         }
         TemplateCommand::Accept(args) => accept(session, args),
