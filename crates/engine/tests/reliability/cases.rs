@@ -1,0 +1,234 @@
+//! The commands that are killed: how the home is before, the command, and whether it is done.
+
+use crate::home::*;
+use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
+use stampo_core::lifecycle::{State, Verb};
+use stampo_core::plan::CloneSpec;
+use stampo_core::size::ByteSize;
+use stampo_driver::Power;
+use stampo_engine::{Engine, EngineError, Resize, Unwatched};
+use std::time::Duration;
+
+/// One command.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Its name, as the child is told.
+    pub name: &'static str,
+    /// The home before it.
+    pub prepare: fn() -> Home,
+    /// The command.
+    pub act: fn(&Engine) -> Result<(), EngineError>,
+    /// Whether its effect is there.
+    pub done: fn(&Engine) -> bool,
+}
+
+pub fn by_name(name: &str) -> Case {
+    let found = all().into_iter().find(|case| case.name == name);
+    found.unwrap_or_else(|| panic!("no case {name}"))
+}
+
+/// Every case.
+pub fn all() -> Vec<Case> {
+    let case = |name, prepare, act, done| Case {
+        name,
+        prepare,
+        act,
+        done,
+    };
+    vec![
+        case("import", Home::empty, |e| import(e, "web", source()).map(drop), |e| {
+            is(e, "web@1", State::Draft)
+        }),
+        case("import_of_the_same_bytes", Home::draft, |e| import(e, "twin", source()).map(drop), |e| {
+            is(e, "twin@1", State::Draft)
+        }),
+        case("seal", Home::draft, |e| seal(e, "web").map(drop), |e| {
+            is(e, "web@1", State::Sealed)
+        }),
+        case("seal_of_shared_bytes", twins, |e| seal(e, "web").map(drop), |e| {
+            is(e, "web@1", State::Sealed) && is(e, "twin@1", State::Draft)
+        }),
+        case("publish", sealed, |e| publish(e, "web").map(drop), |e| {
+            is(e, "web@1", State::Published)
+        }),
+        case("retire", Home::published, |e| change(e, Verb::Retire), |e| {
+            is(e, "web@1", State::Retired)
+        }),
+        case("restore", retired, |e| change(e, Verb::Restore), |e| {
+            is(e, "web@1", State::Sealed)
+        }),
+        case("purge", retired, |e| change(e, Verb::Purge), |e| {
+            is(e, "web@1", State::Purged)
+        }),
+        case("verify", Home::published, |e| verify(e, "web"), |e| {
+            is(e, "web@1", State::Published)
+        }),
+        case("clone_linked", Home::published, |e| clone(e, "app-{n}", &three()).map(drop), |e| {
+            ready(e) == ["app-1", "app-2", "app-3"] && running(e) == 3
+        }),
+        case("clone_full", Home::published, |e| clone(e, "app", &full()).map(drop), |e| {
+            ready(e) == ["app"]
+        }),
+        case("clone_plain", Home::published, |e| clone(e, "app", &plain()).map(drop), |e| {
+            ready(e) == ["app"]
+        }),
+        case("start", one_guest, |e| e.start(&name("app")).map(drop), |e| running(e) == 1),
+        case("remove", one_running, |e| e.remove(&name("app"), None), |e| ready(e).is_empty()),
+        case("trash", one_running, |e| e.remove(&name("app"), Some(HOUR)), |e| {
+            state(e, "app") == Some(GuestState::Trashed)
+        }),
+        case("restore_guest", one_trashed, |e| e.restore_guest(&name("app")).map(drop), |e| {
+            ready(e) == ["app"]
+        }),
+        case("rename", one_running, |e| e.rename(&name("app"), &name("db")).map(drop), |e| {
+            ready(e) == ["db"] && running(e) == 1
+        }),
+        case("resize_linked", one_guest, |e| e.resize(&name("app"), larger()).map(drop), |e| {
+            grown(e)
+        }),
+        case("resize_full", one_full, |e| e.resize(&name("app"), larger()).map(drop), |e| {
+            grown(e)
+        }),
+        case("flatten", one_guest, flatten, |e| kind(e, "app") == Some(CloneKind::Full)),
+        case("write_file", one_guest, |e| e.write_file(&name("app"), "/root/x", b"y"), |e| {
+            matches!(e.read_file(&name("app"), "/root/x"), Ok(text) if text == b"y")
+        }),
+        case("gc", rubbish, |e| e.gc(true).map(drop), |e| {
+            is(e, "web@1", State::Purged) && ready(e).is_empty()
+        }),
+        case("rescan", without_catalog, |e| e.rescan().map(drop), |e| {
+            is(e, "web@1", State::Published) && ready(e) == ["app"]
+        }),
+    ]
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn three() -> CloneSpec {
+    CloneSpec {
+        count: Some(3),
+        start: Some(true),
+        disk_size: Some(ByteSize(20 << 20)),
+        extra_disks: vec![ByteSize(1 << 20)],
+        ..spec()
+    }
+}
+
+fn full() -> CloneSpec {
+    CloneSpec {
+        kind: Some(CloneKind::Full),
+        ..spec()
+    }
+}
+
+fn plain() -> CloneSpec {
+    CloneSpec {
+        no_personalisation: true,
+        ..spec()
+    }
+}
+
+fn larger() -> Resize {
+    Resize {
+        cpus: Some(3),
+        memory: None,
+        disk_size: Some(ByteSize(24 << 20)),
+    }
+}
+
+fn with(home: Home, act: impl FnOnce(&Engine) -> Result<(), EngineError>) -> Home {
+    if let Err(error) = act(&home.engine()) {
+        panic!("the home can't be prepared: {}", error.chain());
+    }
+    home
+}
+
+fn twins() -> Home {
+    with(Home::draft(), |e| import(e, "twin", source()).map(drop))
+}
+
+fn sealed() -> Home {
+    with(Home::draft(), |e| seal(e, "web").map(drop))
+}
+
+fn retired() -> Home {
+    with(Home::published(), |e| change(e, Verb::Retire))
+}
+
+fn one_guest() -> Home {
+    with(Home::published(), |e| clone(e, "app", &spec()).map(drop))
+}
+
+fn one_full() -> Home {
+    with(Home::published(), |e| clone(e, "app", &full()).map(drop))
+}
+
+fn one_running() -> Home {
+    with(one_guest(), |e| e.start(&name("app")).map(drop))
+}
+
+fn one_trashed() -> Home {
+    with(one_running(), |e| e.remove(&name("app"), Some(HOUR)))
+}
+
+fn rubbish() -> Home {
+    with(one_trashed(), |e| change(e, Verb::Retire))
+}
+
+fn without_catalog() -> Home {
+    let home = one_guest();
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(home.path().join(name));
+    }
+    home
+}
+
+fn change(engine: &Engine, verb: Verb) -> Result<(), EngineError> {
+    engine.change_version(&reference("web@1"), verb).map(drop)
+}
+
+fn verify(engine: &Engine, version: &str) -> Result<(), EngineError> {
+    let verify = engine.submit_verify(&reference(version))?;
+    engine.run_verify(verify, &Unwatched).map(drop)
+}
+
+fn flatten(engine: &Engine) -> Result<(), EngineError> {
+    let flatten = engine.submit_flatten(&name("app"))?;
+    engine.run_flatten(flatten, &Unwatched).map(drop)
+}
+
+fn is(engine: &Engine, version: &str, state: State) -> bool {
+    engine
+        .version_row(&reference(version))
+        .is_ok_and(|row| row.state == state)
+}
+
+fn state(engine: &Engine, guest: &str) -> Option<GuestState> {
+    engine.guest_row(&name(guest)).ok().map(|row| row.state)
+}
+
+fn kind(engine: &Engine, guest: &str) -> Option<CloneKind> {
+    engine.guest_row(&name(guest)).ok().map(|row| row.kind)
+}
+
+fn grown(engine: &Engine) -> bool {
+    engine.guest_row(&name("app")).is_ok_and(|row| {
+        row.plan.disk_size == ByteSize(24 << 20) && row.plan.hardware.cpus == 3
+    })
+}
+
+/// The names of all complete guests.
+fn ready(engine: &Engine) -> Vec<String> {
+    let rows = engine.store().read(|tx| tx.guests()).expect("rows");
+    let complete = rows.iter().filter(|row| row.state.is_complete());
+    complete.map(|row| row.name.to_string()).collect()
+}
+
+fn running(engine: &Engine) -> usize {
+    let rows = engine.store().read(|tx| tx.guests()).expect("rows");
+    let powers = rows.iter().map(|row| engine.power(row));
+    powers
+        .filter(|power| matches!(power, Power::Running { .. }))
+        .count()
+}

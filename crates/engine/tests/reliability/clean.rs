@@ -1,0 +1,235 @@
+//! What has to be true of a home when nothing works on it.
+
+use crate::home::open;
+use serde_json::Value;
+use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
+use stampo_core::lifecycle::State;
+use stampo_driver::Driver;
+use stampo_driver::sim::SimDriver;
+use stampo_engine::{Engine, Faults};
+use stampo_image::pool::Pool;
+use stampo_image::progress::Unwatched;
+use stampo_store::{GuestRow, VersionRow};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Fails with `what` when anything in the home is lost, half, or left over.
+pub fn assert_clean(home: &Path, what: &str) {
+    let engine = open(home, Faults::default());
+    let faults = engine.store().check_integrity().expect("a catalog");
+    assert!(faults.is_empty(), "{what}: the catalog is damaged: {faults:?}");
+    let running = engine
+        .store()
+        .read(|tx| tx.running_operations())
+        .expect("rows");
+    assert!(running.is_empty(), "{what}: not ended: {running:?}");
+    for dir in ["staging", "trash", "downloads"] {
+        let left = names(&home.join(dir));
+        assert!(left.is_empty(), "{what}: {dir} holds {left:?}");
+    }
+    let versions = engine.store().read(|tx| tx.versions()).expect("rows");
+    let guests = engine.store().read(|tx| tx.guests()).expect("rows");
+    check_versions(home, &versions, what);
+    check_images(home, &versions, &guests, what);
+    check_guests(&engine, &guests, what);
+    check_templates(&engine, &versions, what);
+    drop(engine);
+    check_rescan(home, &versions, &guests, what);
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeSet::new(),
+        other => other.expect("a readable directory"),
+    };
+    entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
+fn json(path: &Path, what: &str) -> Value {
+    let text = fs::read(path).unwrap_or_else(|e| panic!("{what}: {}: {e}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{what}: {}: {e}", path.display()))
+}
+
+fn check_versions(home: &Path, versions: &[VersionRow], what: &str) {
+    let pool = Pool::open(home).expect("a pool");
+    for row in versions {
+        let label = row.label();
+        assert_eq!(row.operation, None, "{what}: {label} is held");
+        assert_ne!(row.state, State::Building, "{what}: {label} is half");
+        if row.state == State::Purged {
+            continue;
+        }
+        let image = row.image.as_ref().expect("a version that is whole has an image");
+        match pool.verify_image(image, &Unwatched) {
+            Ok(()) => assert_ne!(row.state, State::Quarantined, "{what}: {label}"),
+            Err(error) => assert_eq!(row.state, State::Quarantined, "{what}: {label}: {error}"),
+        }
+        let path = pool.image_dir(image).join(format!("version-{}.json", row.id));
+        let sidecar = json(&path, what);
+        assert_eq!(sidecar["state"], row.state.as_str(), "{what}: {label}");
+        assert_eq!(sidecar["image"], image.as_str(), "{what}: {label}");
+        assert_eq!(sidecar["template"], row.template.as_str(), "{what}: {label}");
+        assert_eq!(sidecar["number"], row.number, "{what}: {label}");
+        assert_eq!(
+            sidecar["proof"],
+            row.proof.clone().unwrap_or_default(),
+            "{what}: the proof of {label}"
+        );
+        if row.state.is_immutable() {
+            let mode = fs::metadata(pool.image_disk(image)).expect("a disk").permissions();
+            assert!(mode.readonly(), "{what}: {label} is writable");
+        }
+    }
+}
+
+/// Every image directory, and every sidecar in it, belongs to a version.
+fn check_images(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what: &str) {
+    let mut expected: BTreeSet<String> = BTreeSet::new();
+    for row in versions.iter().filter(|row| row.state != State::Purged) {
+        let image = row.image.as_ref().expect("an image").to_string();
+        expected.insert(format!("{image}/version-{}.json", row.id));
+        expected.insert(image);
+    }
+    for name in names(&home.join("images")) {
+        assert!(expected.contains(&name), "{what}: the image {name} is left over");
+        for file in names(&home.join("images").join(&name)) {
+            let path = format!("{name}/{file}");
+            assert!(
+                ["disk.raw", "leaves.bin"].contains(&file.as_str()) || expected.contains(&path),
+                "{what}: {path} is left over"
+            );
+        }
+    }
+    for guest in guests.iter().filter(|guest| guest.kind == CloneKind::Linked) {
+        let base = home.join("images").join(guest.image.as_str()).join("disk.raw");
+        assert!(base.exists(), "{what}: the base of {} is gone", guest.name);
+    }
+}
+
+fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
+    let driver = engine.driver();
+    let ids: BTreeSet<String> = guests.iter().map(|guest| guest.id.to_string()).collect();
+    for dir in names(driver.guests_dir()) {
+        assert!(ids.contains(&dir), "{what}: the guest's directory {dir} is left over");
+    }
+    let defined = driver.list().expect("a driver");
+    assert_eq!(defined.len(), guests.len(), "{what}: definitions");
+    for row in guests {
+        let name = &row.name;
+        assert!(
+            matches!(row.state, GuestState::Ready | GuestState::Trashed),
+            "{what}: {name} is {}",
+            row.state
+        );
+        assert_eq!(row.operation, None, "{what}: {name} is held");
+        let definition = driver.definition(row.id).expect("a definition");
+        assert_eq!(definition.name, name.as_str(), "{what}");
+        assert_eq!(definition.hardware, row.plan.hardware, "{what}: {name}");
+        let dir = driver.guests_dir().join(row.id.to_string());
+        let disk = &definition.disks[0].path;
+        assert!(disk.exists(), "{what}: {name} has no disk");
+        assert_eq!(*disk, dir.join(disk_of(row.kind)), "{what}: {name}");
+        check_disk(row, disk, what);
+        for file in names(&dir) {
+            assert!(
+                !file.starts_with("new-")
+                    && (!file.starts_with("disk.") || file == disk_of(row.kind)),
+                "{what}: {name} has {file}"
+            );
+        }
+        let sidecar = json(&dir.join("guest.json"), what);
+        assert_eq!(sidecar["name"], name.as_str(), "{what}");
+        assert_eq!(sidecar["state"], row.state.as_str(), "{what}: {name}");
+        assert_eq!(sidecar["kind"], row.kind.as_str(), "{what}: {name}");
+        assert_eq!(
+            sidecar["plan"]["disk_size"],
+            serde_json::to_value(row.plan.disk_size).expect("a number"),
+            "{what}: {name}"
+        );
+    }
+}
+
+fn disk_of(kind: CloneKind) -> &'static str {
+    match kind {
+        CloneKind::Linked => "disk.qcow2",
+        CloneKind::Full => "disk.raw",
+    }
+}
+
+/// The disk holds a filesystem that e2fsck has nothing to say about, as seen by qemu-img.
+fn check_disk(row: &GuestRow, disk: &Path, what: &str) {
+    let plain = tempfile::NamedTempFile::new().expect("a temporary file");
+    let from = match row.kind {
+        CloneKind::Linked => "qcow2",
+        CloneKind::Full => "raw",
+    };
+    let converted = Command::new("qemu-img")
+        .args(["convert", "-q", "-f", from, "-O", "raw"])
+        .args([disk, plain.path()])
+        .status()
+        .expect("qemu-img can't be started: apt install qemu-utils");
+    assert!(converted.success(), "{what}: {} can't be read", row.name);
+    let size = fs::metadata(plain.path()).expect("a file").len();
+    assert_eq!(size, row.plan.disk_size.bytes(), "{what}: {}", row.name);
+    let checked = Command::new("e2fsck")
+        .args(["-fn"])
+        .arg(plain.path())
+        .output()
+        .expect("e2fsck can't be started: apt install e2fsprogs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{what}: {}: {said}", row.name);
+}
+
+fn check_templates(engine: &Engine, versions: &[VersionRow], what: &str) {
+    for template in engine.store().read(|tx| tx.templates()).expect("rows") {
+        assert!(
+            versions.iter().any(|row| row.template == template.name),
+            "{what}: template {} has no version",
+            template.name
+        );
+    }
+}
+
+/// The catalog can be rebuilt from what lies beside the bytes.
+fn check_rescan(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what: &str) {
+    let copy = tempfile::tempdir_in(home.parent().expect("a parent")).expect("a directory");
+    for part in ["images", "guests"] {
+        let linked = Command::new("cp")
+            .arg("-al")
+            .args([home.join(part), copy.path().join(part)])
+            .status();
+        assert!(linked.expect("cp").success(), "{what}: no copy of {part}");
+    }
+    let engine = open(copy.path(), Faults::default());
+    engine.recover().expect("recovery");
+    let found = engine.rescan().expect("a rescan");
+    assert!(found.refused.is_empty(), "{what}: {:?}", found.refused);
+    let brief = |row: &VersionRow| (row.label(), row.id, row.state, row.image.clone());
+    let again = engine.store().read(|tx| tx.versions()).expect("rows");
+    let again: BTreeSet<_> = again.iter().map(brief).map(|b| format!("{b:?}")).collect();
+    let before = versions.iter().filter(|row| row.state != State::Purged);
+    let before: BTreeSet<_> = before.map(brief).map(|b| format!("{b:?}")).collect();
+    assert_eq!(again, before, "{what}: versions after a rescan");
+    let brief = |row: &GuestRow| {
+        (
+            row.name.to_string(),
+            row.id,
+            row.kind,
+            row.state,
+            row.plan.disk_size,
+        )
+    };
+    let again = engine.store().read(|tx| tx.guests()).expect("rows");
+    let again: BTreeSet<_> = again.iter().map(brief).map(|b| format!("{b:?}")).collect();
+    let before: BTreeSet<_> = guests.iter().map(brief).map(|b| format!("{b:?}")).collect();
+    assert_eq!(again, before, "{what}: guests after a rescan");
+    let sim = SimDriver::open(&copy.path().join("guests")).expect("a driver");
+    assert_eq!(sim.list().expect("a list").len(), guests.len(), "{what}");
+}

@@ -1,0 +1,110 @@
+//! Killing a command after each of its steps, and asking what is left.
+
+use crate::cases::{Case, by_name};
+use crate::clean::assert_clean;
+use crate::home::{Home, open, recovered};
+use rustix::process::{Signal, getpid, kill_process};
+use stampo_engine::Faults;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+const CASE: &str = "STAMPO_TEST_CASE";
+const HOME: &str = "STAMPO_TEST_HOME";
+const KILL_AT: &str = "STAMPO_TEST_KILL_AT";
+/// Instead of a case's name: only recover.
+const RECOVER: &str = "recover";
+
+/// As a child: carries out a case's command and kills itself at the point that it was told.
+pub fn run_child_if_asked() -> Option<ExitCode> {
+    let case = std::env::var(CASE).ok()?;
+    let home = std::env::var_os(HOME).expect("a home is given");
+    let at: usize = std::env::var(KILL_AT)
+        .expect("a point is given")
+        .parse()
+        .expect("a number");
+    let reached = AtomicUsize::new(0);
+    let engine = open(
+        Path::new(&home),
+        Faults::new(move |_| {
+            if reached.fetch_add(1, Ordering::SeqCst) == at {
+                kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+            }
+        }),
+    );
+    let result = if case == RECOVER {
+        engine.recover().map(drop)
+    } else {
+        (by_name(&case).act)(&engine)
+    };
+    match result {
+        Ok(()) => Some(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("{}", error.chain());
+            Some(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn run_child(case: &str, home: &Path, at: usize) -> ExitStatus {
+    Command::new(std::env::current_exe().expect("this program"))
+        .env(CASE, case)
+        .env(HOME, home)
+        .env(KILL_AT, at.to_string())
+        .status()
+        .expect("this program starts")
+}
+
+/// The names of the points that a case passes, from a run that nothing interrupts.
+fn points(case: &Case) -> Vec<String> {
+    let home = (case.prepare)();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let record = seen.clone();
+    let faults = Faults::new(move |point| {
+        record.lock().expect("nobody panics").push(point.to_owned());
+    });
+    let engine = open(&home.path(), faults);
+    (case.act)(&engine).expect("the uninterrupted command succeeds");
+    assert!((case.done)(&engine), "{}: done, yet not visible", case.name);
+    drop(engine);
+    assert_clean(&home.path(), case.name);
+    let points = seen.lock().expect("nobody panics").clone();
+    points
+}
+
+/// Kills the case's command at every point; then kills its recovery, too; then repeats the command.
+pub fn kill_everywhere(case: &Case) {
+    let points = points(case);
+    assert!(points.len() > 1, "{} passes no points", case.name);
+    for (at, point) in points.iter().enumerate() {
+        let what = format!("{} killed at {at} ({point})", case.name);
+        let home = (case.prepare)();
+        let ended = run_child(case.name, &home.path(), at);
+        assert_eq!(ended.signal(), Some(9), "{what}: {ended}");
+        // The recovery dies, too, at a point that differs from round to round.
+        let ended = run_child(RECOVER, &home.path(), at % 4);
+        assert!(
+            ended.success() || ended.signal() == Some(9),
+            "{what}: its recovery: {ended}"
+        );
+        settle(case, &home, &what);
+    }
+}
+
+/// After the next command nothing is lost and nothing is half; and the command can be repeated.
+fn settle(case: &Case, home: &Home, what: &str) {
+    let engine = recovered(&home.path());
+    drop(engine);
+    assert_clean(&home.path(), what);
+    let engine = home.engine();
+    if !(case.done)(&engine) {
+        if let Err(error) = (case.act)(&engine) {
+            panic!("{what}: the repeated command failed: {}", error.chain());
+        }
+        assert!((case.done)(&engine), "{what}: repeated, yet not done");
+    }
+    drop(engine);
+    assert_clean(&home.path(), &format!("{what}, repeated"));
+}

@@ -1,0 +1,227 @@
+//! Homes to break: a tiny real guest filesystem, imported, sealed and published once, copied often.
+
+use stampo_core::hardware::Hardware;
+use stampo_core::lifecycle::Verb;
+use stampo_core::names::{GuestName, NamePattern, TemplateName, VersionRef};
+use stampo_core::personalisation::Personalisation;
+use stampo_core::plan::CloneSpec;
+use stampo_driver::sim::SimDriver;
+use stampo_engine::{Engine, EngineError, Faults, ImportSource, Settings, Unwatched};
+use stampo_guest::seal::Selection;
+use stampo_store::{GuestRow, VersionRow};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use tempfile::TempDir;
+
+/// A key that nobody has the other half of.
+pub const SSH_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8f2n0vV8yHq0j3yQ0b0o2d8o2u0u6m6YV0m1p9c3rT test";
+
+/// What a Debian guest has, as far as the engine looks at it.
+const FILES: [(&str, &str); 13] = [
+    ("usr/lib/systemd/systemd", "x"),
+    ("usr/lib/systemd/systemd-growfs", "x"),
+    ("usr/sbin/sshd", "x"),
+    ("usr/sbin/ifup", "x"),
+    ("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n"),
+    ("etc/hostname", "template\n"),
+    (
+        "etc/hosts",
+        "127.0.0.1 localhost\n127.0.1.1 template\n",
+    ),
+    ("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
+    ("etc/group", "root:x:0:\n"),
+    ("etc/shadow", "root:*:19000:0:99999:7:::\n"),
+    ("etc/fstab", "LABEL=root / ext4 defaults 0 1\n"),
+    (
+        "etc/machine-id",
+        "4a1c8f0e9b7d4d5b8c6e2f3a1b0c9d8e\n",
+    ),
+    ("var/log/syslog", "a line\n"),
+];
+
+/// A home of its own, gone when the test ends.
+pub struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    /// An empty one.
+    pub fn empty() -> Home {
+        Home {
+            dir: tempfile::Builder::new()
+                .prefix("stampo-")
+                .tempdir()
+                .expect("a temporary directory"),
+        }
+    }
+
+    /// One with `web@1`, published.
+    pub fn published() -> Home {
+        Home::copy_of(published_home())
+    }
+
+    /// One with `web@1`, a draft.
+    pub fn draft() -> Home {
+        Home::copy_of(draft_home())
+    }
+
+    fn copy_of(other: &Path) -> Home {
+        let home = Home::empty();
+        let status = Command::new("cp")
+            .args(["-a", "--sparse=always"])
+            .arg(other)
+            .arg(home.path())
+            .status();
+        assert!(status.expect("cp").success(), "the home could not be copied");
+        home
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// An engine on it that has recovered.
+    pub fn engine(&self) -> Engine {
+        recovered(&self.path())
+    }
+}
+
+/// An engine on this home.
+pub fn open(home: &Path, faults: Faults) -> Engine {
+    let settings = Settings {
+        // One after the other, so that the points come in the same order each time.
+        parallel: 1,
+        actor: "local:test".to_owned(),
+        ..Settings::default()
+    };
+    let driver = SimDriver::open(&home.join("guests")).expect("a simulated driver");
+    Engine::open(home, Arc::new(driver), settings)
+        .expect("an engine")
+        .with_faults(faults)
+}
+
+/// An engine on this home that has recovered.
+pub fn recovered(home: &Path) -> Engine {
+    let engine = open(home, Faults::default());
+    engine.recover().expect("recovery");
+    engine
+}
+
+/// The guest's filesystem that is imported everywhere, made once. Never changed.
+pub fn source() -> &'static Path {
+    static SOURCE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    &SOURCE
+        .get_or_init(|| {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let path = dir.path().join("source.raw");
+            make_filesystem(&path, &[]);
+            (dir, path)
+        })
+        .1
+}
+
+/// A guest's filesystem with these files besides the usual ones.
+pub fn make_filesystem(path: &Path, more: &[(&str, &str)]) {
+    let tree = tempfile::tempdir().expect("a temporary directory");
+    for (name, content) in FILES.iter().chain(more) {
+        let file = tree.path().join(name);
+        fs::create_dir_all(file.parent().expect("a parent")).expect("make a directory");
+        fs::write(file, content).expect("write a file");
+    }
+    for name in ["root", "home", "tmp", "run", "var/lib"] {
+        fs::create_dir_all(tree.path().join(name)).expect("make a directory");
+    }
+    // Made first: mke2fs says so when it has to.
+    let file = fs::File::create_new(path).expect("make a file");
+    file.set_len(16 << 20).expect("a sparse file");
+    let status = Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-L", "root", "-E", "root_owner=0:0"])
+        .args(["-d".as_ref(), tree.path().as_os_str()])
+        .arg(path)
+        .status();
+    let status = status.expect("mke2fs can't be started: apt install e2fsprogs");
+    assert!(status.success(), "mke2fs failed");
+}
+
+fn draft_home() -> &'static Path {
+    static DRAFT: OnceLock<Home> = OnceLock::new();
+    let make = || {
+        let home = Home::empty();
+        import(&home.engine(), "web", source()).expect("imported");
+        home
+    };
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| DRAFT.get_or_init(make).path())
+}
+
+fn published_home() -> &'static Path {
+    static PUBLISHED: OnceLock<Home> = OnceLock::new();
+    let make = || {
+        let home = Home::draft();
+        let engine = home.engine();
+        seal(&engine, "web").expect("sealed");
+        publish(&engine, "web").expect("published");
+        drop(engine);
+        home
+    };
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| PUBLISHED.get_or_init(make).path())
+}
+
+pub fn name(text: &str) -> GuestName {
+    text.parse().expect("a guest's name")
+}
+
+pub fn reference(text: &str) -> VersionRef {
+    text.parse().expect("a version")
+}
+
+pub fn template(text: &str) -> TemplateName {
+    text.parse().expect("a template's name")
+}
+
+pub fn import(engine: &Engine, to: &str, path: &Path) -> Result<VersionRow, EngineError> {
+    let source = ImportSource {
+        source: path.display().to_string(),
+        format: "raw".to_owned(),
+        sha256: None,
+        hardware: Hardware::default(),
+    };
+    let import = engine.submit_import(&template(to), source)?;
+    engine.run_import(import, &Unwatched)
+}
+
+pub fn seal(engine: &Engine, version: &str) -> Result<VersionRow, EngineError> {
+    let seal = engine.submit_seal(&reference(version), Selection::default())?;
+    engine.run_seal(seal, &Unwatched)
+}
+
+pub fn publish(engine: &Engine, version: &str) -> Result<VersionRow, EngineError> {
+    engine.change_version(&reference(version), Verb::Publish)
+}
+
+/// Clones that are personalised, with what every user gives.
+pub fn spec() -> CloneSpec {
+    CloneSpec {
+        start: Some(false),
+        personalisation: Personalisation {
+            ssh_authorized_keys: vec![SSH_KEY.to_owned()],
+            ..Personalisation::default()
+        },
+        ..CloneSpec::default()
+    }
+}
+
+pub fn clone(
+    engine: &Engine,
+    pattern: &str,
+    spec: &CloneSpec,
+) -> Result<Vec<GuestRow>, EngineError> {
+    let pattern = NamePattern::new(pattern);
+    let (operation, _) = engine.submit_clone(&reference("web"), &pattern, spec)?;
+    engine.clone_guests(operation.id, &Unwatched)
+}
