@@ -1,0 +1,169 @@
+//! The rooms keep their walls: what a crate may use, and who may start a process or mount.
+
+use stampo_testbed::project;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Which crates of ours a crate may depend on.
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("core", &[]),
+    ("image", &["core"]),
+    ("guest", &["core", "image"]),
+    ("build", &["core"]),
+    ("driver", &["core"]),
+    ("driver-qemu", &["core", "driver"]),
+    ("store", &["core"]),
+    ("api", &["core"]),
+    (
+        "engine",
+        &["core", "image", "guest", "build", "driver", "store"],
+    ),
+    (
+        "server",
+        &[
+            "core",
+            "api",
+            "engine",
+            "store",
+            "driver",
+            "driver-qemu",
+            "image",
+            "guest",
+        ],
+    ),
+    ("cli", &["core", "api", "server"]),
+];
+
+/// Who starts programs of the host.
+const STARTERS: [&str; 6] = [
+    "crates/build/src/",
+    "crates/cli/src/commands/login.rs",
+    "crates/driver-qemu/src/",
+    "crates/guest/src/fs/check.rs",
+    "crates/image/src/intake/watch.rs",
+    "crates/image/src/resize.rs",
+];
+
+/// Where `unsafe` is, each with its justification beside it.
+const UNSAFE: [&str; 2] = [
+    "crates/driver-qemu/src/probe/payload.rs",
+    "crates/image/src/intake/sandbox/descriptors.rs",
+];
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir)
+        .expect("a directory of sources")
+        .flatten()
+    {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Every source file of a crate, relative to the project, with its text.
+fn texts(name: &str) -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    sources(&project().join("crates").join(name).join("src"), &mut paths);
+    let relative = |path: &PathBuf| {
+        path.strip_prefix(project())
+            .expect("inside")
+            .display()
+            .to_string()
+    };
+    paths
+        .iter()
+        .map(|path| {
+            (
+                relative(path),
+                std::fs::read_to_string(path).expect("readable"),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down_only() {
+    for (name, allowed) in ARROWS {
+        let manifest = project().join("crates").join(name).join("Cargo.toml");
+        let text = std::fs::read_to_string(manifest).expect("a manifest");
+        let normal = text
+            .split("[dev-dependencies]")
+            .next()
+            .expect("a first part");
+        let ours = normal
+            .lines()
+            .filter_map(|line| line.strip_prefix("stampo-"));
+        let used: BTreeSet<&str> = ours
+            .filter_map(|rest| rest.split(['.', ' ']).next())
+            .collect();
+        let wrong: Vec<_> = used
+            .iter()
+            .filter(|crate_name| !allowed.contains(crate_name))
+            .collect();
+        assert!(wrong.is_empty(), "{name} must not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn core_has_no_io_no_clock_and_no_threads() {
+    let forbidden = [
+        "std::fs",
+        "std::io",
+        "std::process",
+        "std::thread",
+        "std::env",
+        "SystemTime",
+        "Instant",
+        "TcpStream",
+        "UdpSocket",
+        "async fn",
+        ".await",
+        "rand::",
+    ];
+    for (path, text) in texts("core") {
+        for word in forbidden {
+            assert!(!text.contains(word), "{path} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn only_some_rooms_start_programs_and_none_mounts() {
+    for (name, _) in ARROWS {
+        for (path, text) in texts(name) {
+            let product = text.split("#[cfg(test)]").next().expect("a first part");
+            let starts = product.contains("Command::new(") && !path.contains("/tests");
+            let may = STARTERS.iter().any(|start| path.starts_with(start));
+            assert!(!starts || may, "{path} starts a program");
+            for word in [
+                "mount::",
+                "fn mount(",
+                "\"mount\"",
+                "\"losetup\"",
+                "\"qemu-nbd\"",
+                "\"guestmount\"",
+            ] {
+                assert!(!text.contains(word), "{path} has {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_named_files_only() {
+    for (name, _) in ARROWS {
+        for (path, text) in texts(name) {
+            let uses = text.lines().any(|line| {
+                line.trim_start().starts_with("unsafe {") || line.contains("= unsafe {")
+            });
+            assert!(
+                !uses || UNSAFE.contains(&path.as_str()),
+                "{path} has unsafe code"
+            );
+        }
+    }
+}
