@@ -5,7 +5,7 @@
 //! makes it the guest's disk. Only a guest that an operation has claimed is edited, so nothing can
 //! start it or edit it meanwhile.
 
-use crate::clone::disk_name;
+use crate::clone::{disk_name, grow_partition};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::{Ask, WORKING};
@@ -16,7 +16,6 @@ use stampo_core::size::ByteSize;
 use stampo_guest::fs::{FsError, Owner, open_write};
 use stampo_image::copy::{Method, copy_image};
 use stampo_image::durable;
-use stampo_image::partition::grow_last;
 use stampo_image::progress::Unwatched;
 use stampo_store::GuestRow;
 use std::path::Path;
@@ -61,7 +60,7 @@ impl Engine {
                 }
             }
             let disk = self.open_guest_disk(row, path, true)?;
-            grow_last(disk.as_ref()).map_err(EngineError::room("grow the last partition"))?;
+            grow_partition(disk.as_ref())?;
             let act = || format!("grow the filesystem of {}", row.name);
             let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
             stampo_guest::personalise::grow_root_at_boot(fs.as_mut())

@@ -8,11 +8,12 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::guest_names;
 use stampo_core::guest::GuestState;
-use stampo_core::ids::ImageId;
+use stampo_core::ids::{GuestId, ImageId};
 use stampo_core::lifecycle::{State, Verb};
 use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::size::ByteSize;
 use stampo_store::{GuestRow, VersionRow};
+use std::collections::BTreeSet;
 
 /// One thing in the store, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,13 +47,19 @@ impl Engine {
     /// Everything that collection looks at. Changes nothing.
     pub fn gc_plan(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
         let mut subjects = Vec::new();
+        // Guests first: a version whose last readers go can go with them.
+        let mut going = BTreeSet::new();
+        for row in self.store.read(|tx| tx.guests())? {
+            let subject = self.judge_guest(&row, now)?;
+            if subject.goes {
+                going.insert(row.id);
+            }
+            subjects.push(subject);
+        }
         for row in self.store.read(|tx| tx.versions())? {
             if row.state != State::Purged {
-                subjects.push(self.judge_version(&row, now)?);
+                subjects.push(self.judge_version(&row, now, &going)?);
             }
-        }
-        for row in self.store.read(|tx| tx.guests())? {
-            subjects.push(self.judge_guest(&row, now)?);
         }
         for image in self.image_ids()? {
             subjects.extend(self.judge_image(&image)?);
@@ -86,11 +93,17 @@ impl Engine {
         }
     }
 
-    fn judge_version(&self, row: &VersionRow, now: bool) -> Result<Subject, EngineError> {
-        let clones = match &row.image {
+    fn judge_version(
+        &self,
+        row: &VersionRow,
+        now: bool,
+        going: &BTreeSet<GuestId>,
+    ) -> Result<Subject, EngineError> {
+        let mut clones = match &row.image {
             Some(image) => self.store.read(|tx| tx.image_readers(image))?,
             None => Vec::new(),
         };
+        clones.retain(|guest| !going.contains(&guest.id));
         let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);
         let left_ms = row.changed_ms.saturating_add(grace_ms) - self.now_ms();
         let (goes, reason) = match row.state {

@@ -8,10 +8,11 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::passport::VersionFactsCache;
 use crate::sidecar::{FORMAT, GUEST, GuestSidecar, LIMIT_BYTES, VersionSidecar};
+use crate::work::{Unwatched, Work};
 use serde::de::DeserializeOwned;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::{ImageId, VersionId};
-use stampo_store::{ExceptionRow, GuestRow, VersionRow};
+use stampo_store::{ExceptionRow, GuestRow, OperationState, VersionRow};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,20 @@ pub struct Rescanned {
 impl Engine {
     /// Adds to the catalog every version and guest that is on disk and not in it.
     pub fn rescan(&self) -> Result<Rescanned, EngineError> {
+        let operation = self.new_operation("rescan", "store", serde_json::Value::Null);
+        self.store
+            .write_durably(|tx| tx.insert_operation(&operation))?;
+        self.faults.reach("rescan.begun");
+        let work = Work::new(self, operation.id, &Unwatched);
+        let found = self.caught(|| self.take_in_sidecars(&work));
+        if let Err(error) = &found {
+            work.end(OperationState::Failed, Some(&error.chain()), |_| Ok(()))?;
+        }
+        found
+    }
+
+    /// The whole of a rescan. Recovery repeats it.
+    pub(crate) fn take_in_sidecars(&self, work: &Work<'_>) -> Result<Rescanned, EngineError> {
         let mut found = Rescanned::default();
         for sidecar in self.newest_sidecars(&mut found)? {
             let label = format!("{}@{}", sidecar.template, sidecar.number);
@@ -58,8 +73,9 @@ impl Engine {
             found.versions.len(),
             found.guests.len()
         );
-        self.store
-            .write_durably(|tx| self.audit(tx, "rescan", "store", &detail))?;
+        work.end(OperationState::Done, None, |tx| {
+            self.audit(tx, "rescan", "store", &detail)
+        })?;
         Ok(found)
     }
 

@@ -148,7 +148,7 @@ impl Engine {
         let mut made = Made::default();
         let disk = self.open_guest_disk(row, working, true)?;
         if row.plan.grow {
-            grow_last(disk.as_ref()).map_err(EngineError::room("grow the last partition"))?;
+            grow_partition(disk.as_ref())?;
         }
         if row.plan.personalisation.is_some() {
             self.personalise_disk(row, &disk, dir, &mut made)?;
@@ -194,6 +194,18 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Gives the last partition the rest of the disk. A disk without a table has nothing to grow but
+/// its filesystem, which the guest does.
+pub(crate) fn grow_partition(disk: &dyn BlockDevice) -> Result<(), EngineError> {
+    let layout = Layout::read(disk).map_err(EngineError::room("read the partition table"))?;
+    if layout.table == Table::None {
+        return Ok(());
+    }
+    grow_last(disk)
+        .map(drop)
+        .map_err(EngineError::room("grow the last partition"))
 }
 
 /// Gives the partition table ids of its own, unless the guest finds its partitions by them.

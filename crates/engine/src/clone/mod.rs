@@ -15,6 +15,7 @@ mod start;
 mod steps;
 
 pub(crate) use definition::extra_disk_name;
+pub(crate) use disk::grow_partition;
 
 use crate::engine::Engine;
 use crate::error::EngineError;

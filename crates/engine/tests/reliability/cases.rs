@@ -37,69 +37,141 @@ pub fn all() -> Vec<Case> {
         done,
     };
     vec![
-        case("import", Home::empty, |e| import(e, "web", source()).map(drop), |e| {
-            is(e, "web@1", State::Draft)
+        case(
+            "import",
+            Home::empty,
+            |e| import(e, "web", source()).map(drop),
+            |e| is(e, "web@1", State::Draft),
+        ),
+        case(
+            "import_of_the_same_bytes",
+            Home::draft,
+            |e| import(e, "twin", source()).map(drop),
+            |e| is(e, "twin@1", State::Draft),
+        ),
+        case(
+            "seal",
+            Home::draft,
+            |e| seal(e, "web").map(drop),
+            |e| is(e, "web@1", State::Sealed),
+        ),
+        case(
+            "seal_of_shared_bytes",
+            twins,
+            |e| seal(e, "web").map(drop),
+            |e| is(e, "web@1", State::Sealed) && is(e, "twin@1", State::Draft),
+        ),
+        case(
+            "publish",
+            sealed,
+            |e| publish(e, "web").map(drop),
+            |e| is(e, "web@1", State::Published),
+        ),
+        case(
+            "retire",
+            Home::published,
+            |e| change(e, Verb::Retire),
+            |e| is(e, "web@1", State::Retired),
+        ),
+        case(
+            "restore",
+            retired,
+            |e| change(e, Verb::Restore),
+            |e| is(e, "web@1", State::Sealed),
+        ),
+        case(
+            "purge",
+            retired,
+            |e| change(e, Verb::Purge),
+            |e| is(e, "web@1", State::Purged),
+        ),
+        case(
+            "verify",
+            Home::published,
+            |e| verify(e, "web"),
+            |e| is(e, "web@1", State::Published),
+        ),
+        case(
+            "clone_linked",
+            Home::published,
+            |e| clone(e, "app-{n}", &three()).map(drop),
+            |e| ready(e) == ["app-1", "app-2", "app-3"] && running(e) == 3,
+        ),
+        case(
+            "clone_full",
+            Home::published,
+            |e| clone(e, "app", &full()).map(drop),
+            |e| ready(e) == ["app"],
+        ),
+        case(
+            "clone_plain",
+            Home::published,
+            |e| clone(e, "app", &plain()).map(drop),
+            |e| ready(e) == ["app"],
+        ),
+        case(
+            "start",
+            one_guest,
+            |e| e.start(&name("app")).map(drop),
+            |e| running(e) == 1,
+        ),
+        case(
+            "remove",
+            one_running,
+            |e| e.remove(&name("app"), None),
+            |e| ready(e).is_empty(),
+        ),
+        case(
+            "trash",
+            one_running,
+            |e| e.remove(&name("app"), Some(HOUR)),
+            |e| state(e, "app") == Some(GuestState::Trashed),
+        ),
+        case(
+            "restore_guest",
+            one_trashed,
+            |e| e.restore_guest(&name("app")).map(drop),
+            |e| ready(e) == ["app"],
+        ),
+        case(
+            "rename",
+            one_running,
+            |e| e.rename(&name("app"), &name("db")).map(drop),
+            |e| ready(e) == ["db"] && running(e) == 1,
+        ),
+        case(
+            "resize_linked",
+            one_guest,
+            |e| e.resize(&name("app"), larger()).map(drop),
+            |e| grown(e),
+        ),
+        case(
+            "resize_full",
+            one_full,
+            |e| e.resize(&name("app"), larger()).map(drop),
+            |e| grown(e),
+        ),
+        case("flatten", one_guest, flatten, |e| {
+            kind(e, "app") == Some(CloneKind::Full)
         }),
-        case("import_of_the_same_bytes", Home::draft, |e| import(e, "twin", source()).map(drop), |e| {
-            is(e, "twin@1", State::Draft)
-        }),
-        case("seal", Home::draft, |e| seal(e, "web").map(drop), |e| {
-            is(e, "web@1", State::Sealed)
-        }),
-        case("seal_of_shared_bytes", twins, |e| seal(e, "web").map(drop), |e| {
-            is(e, "web@1", State::Sealed) && is(e, "twin@1", State::Draft)
-        }),
-        case("publish", sealed, |e| publish(e, "web").map(drop), |e| {
-            is(e, "web@1", State::Published)
-        }),
-        case("retire", Home::published, |e| change(e, Verb::Retire), |e| {
-            is(e, "web@1", State::Retired)
-        }),
-        case("restore", retired, |e| change(e, Verb::Restore), |e| {
-            is(e, "web@1", State::Sealed)
-        }),
-        case("purge", retired, |e| change(e, Verb::Purge), |e| {
-            is(e, "web@1", State::Purged)
-        }),
-        case("verify", Home::published, |e| verify(e, "web"), |e| {
-            is(e, "web@1", State::Published)
-        }),
-        case("clone_linked", Home::published, |e| clone(e, "app-{n}", &three()).map(drop), |e| {
-            ready(e) == ["app-1", "app-2", "app-3"] && running(e) == 3
-        }),
-        case("clone_full", Home::published, |e| clone(e, "app", &full()).map(drop), |e| {
-            ready(e) == ["app"]
-        }),
-        case("clone_plain", Home::published, |e| clone(e, "app", &plain()).map(drop), |e| {
-            ready(e) == ["app"]
-        }),
-        case("start", one_guest, |e| e.start(&name("app")).map(drop), |e| running(e) == 1),
-        case("remove", one_running, |e| e.remove(&name("app"), None), |e| ready(e).is_empty()),
-        case("trash", one_running, |e| e.remove(&name("app"), Some(HOUR)), |e| {
-            state(e, "app") == Some(GuestState::Trashed)
-        }),
-        case("restore_guest", one_trashed, |e| e.restore_guest(&name("app")).map(drop), |e| {
-            ready(e) == ["app"]
-        }),
-        case("rename", one_running, |e| e.rename(&name("app"), &name("db")).map(drop), |e| {
-            ready(e) == ["db"] && running(e) == 1
-        }),
-        case("resize_linked", one_guest, |e| e.resize(&name("app"), larger()).map(drop), |e| {
-            grown(e)
-        }),
-        case("resize_full", one_full, |e| e.resize(&name("app"), larger()).map(drop), |e| {
-            grown(e)
-        }),
-        case("flatten", one_guest, flatten, |e| kind(e, "app") == Some(CloneKind::Full)),
-        case("write_file", one_guest, |e| e.write_file(&name("app"), "/root/x", b"y"), |e| {
-            matches!(e.read_file(&name("app"), "/root/x"), Ok(text) if text == b"y")
-        }),
-        case("gc", rubbish, |e| e.gc(true).map(drop), |e| {
-            is(e, "web@1", State::Purged) && ready(e).is_empty()
-        }),
-        case("rescan", without_catalog, |e| e.rescan().map(drop), |e| {
-            is(e, "web@1", State::Published) && ready(e) == ["app"]
-        }),
+        case(
+            "write_file",
+            one_guest,
+            |e| e.write_file(&name("app"), "/root/x", b"y"),
+            |e| matches!(e.read_file(&name("app"), "/root/x"), Ok(text) if text == b"y"),
+        ),
+        case(
+            "gc",
+            rubbish,
+            |e| e.gc(true).map(drop),
+            |e| is(e, "web@1", State::Purged) && ready(e).is_empty(),
+        ),
+        case(
+            "rescan",
+            without_catalog,
+            |e| e.rescan().map(drop),
+            |e| is(e, "web@1", State::Published) && ready(e) == ["app"],
+        ),
     ]
 }
 
@@ -213,9 +285,9 @@ fn kind(engine: &Engine, guest: &str) -> Option<CloneKind> {
 }
 
 fn grown(engine: &Engine) -> bool {
-    engine.guest_row(&name("app")).is_ok_and(|row| {
-        row.plan.disk_size == ByteSize(24 << 20) && row.plan.hardware.cpus == 3
-    })
+    engine
+        .guest_row(&name("app"))
+        .is_ok_and(|row| row.plan.disk_size == ByteSize(24 << 20) && row.plan.hardware.cpus == 3)
 }
 
 /// The names of all complete guests.

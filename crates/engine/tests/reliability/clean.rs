@@ -20,7 +20,10 @@ use std::process::Command;
 pub fn assert_clean(home: &Path, what: &str) {
     let engine = open(home, Faults::default());
     let faults = engine.store().check_integrity().expect("a catalog");
-    assert!(faults.is_empty(), "{what}: the catalog is damaged: {faults:?}");
+    assert!(
+        faults.is_empty(),
+        "{what}: the catalog is damaged: {faults:?}"
+    );
     let running = engine
         .store()
         .read(|tx| tx.running_operations())
@@ -66,16 +69,25 @@ fn check_versions(home: &Path, versions: &[VersionRow], what: &str) {
         if row.state == State::Purged {
             continue;
         }
-        let image = row.image.as_ref().expect("a version that is whole has an image");
+        let image = row
+            .image
+            .as_ref()
+            .expect("a version that is whole has an image");
         match pool.verify_image(image, &Unwatched) {
             Ok(()) => assert_ne!(row.state, State::Quarantined, "{what}: {label}"),
             Err(error) => assert_eq!(row.state, State::Quarantined, "{what}: {label}: {error}"),
         }
-        let path = pool.image_dir(image).join(format!("version-{}.json", row.id));
+        let path = pool
+            .image_dir(image)
+            .join(format!("version-{}.json", row.id));
         let sidecar = json(&path, what);
         assert_eq!(sidecar["state"], row.state.as_str(), "{what}: {label}");
         assert_eq!(sidecar["image"], image.as_str(), "{what}: {label}");
-        assert_eq!(sidecar["template"], row.template.as_str(), "{what}: {label}");
+        assert_eq!(
+            sidecar["template"],
+            row.template.as_str(),
+            "{what}: {label}"
+        );
         assert_eq!(sidecar["number"], row.number, "{what}: {label}");
         assert_eq!(
             sidecar["proof"],
@@ -83,7 +95,9 @@ fn check_versions(home: &Path, versions: &[VersionRow], what: &str) {
             "{what}: the proof of {label}"
         );
         if row.state.is_immutable() {
-            let mode = fs::metadata(pool.image_disk(image)).expect("a disk").permissions();
+            let mode = fs::metadata(pool.image_disk(image))
+                .expect("a disk")
+                .permissions();
             assert!(mode.readonly(), "{what}: {label} is writable");
         }
     }
@@ -98,7 +112,10 @@ fn check_images(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what:
         expected.insert(image);
     }
     for name in names(&home.join("images")) {
-        assert!(expected.contains(&name), "{what}: the image {name} is left over");
+        assert!(
+            expected.contains(&name),
+            "{what}: the image {name} is left over"
+        );
         for file in names(&home.join("images").join(&name)) {
             let path = format!("{name}/{file}");
             assert!(
@@ -107,8 +124,14 @@ fn check_images(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what:
             );
         }
     }
-    for guest in guests.iter().filter(|guest| guest.kind == CloneKind::Linked) {
-        let base = home.join("images").join(guest.image.as_str()).join("disk.raw");
+    for guest in guests
+        .iter()
+        .filter(|guest| guest.kind == CloneKind::Linked)
+    {
+        let base = home
+            .join("images")
+            .join(guest.image.as_str())
+            .join("disk.raw");
         assert!(base.exists(), "{what}: the base of {} is gone", guest.name);
     }
 }
@@ -117,7 +140,10 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
     let driver = engine.driver();
     let ids: BTreeSet<String> = guests.iter().map(|guest| guest.id.to_string()).collect();
     for dir in names(driver.guests_dir()) {
-        assert!(ids.contains(&dir), "{what}: the guest's directory {dir} is left over");
+        assert!(
+            ids.contains(&dir),
+            "{what}: the guest's directory {dir} is left over"
+        );
     }
     let defined = driver.list().expect("a driver");
     assert_eq!(defined.len(), guests.len(), "{what}: definitions");

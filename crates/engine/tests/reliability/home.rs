@@ -27,18 +27,12 @@ const FILES: [(&str, &str); 13] = [
     ("usr/sbin/ifup", "x"),
     ("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n"),
     ("etc/hostname", "template\n"),
-    (
-        "etc/hosts",
-        "127.0.0.1 localhost\n127.0.1.1 template\n",
-    ),
+    ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 template\n"),
     ("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
     ("etc/group", "root:x:0:\n"),
     ("etc/shadow", "root:*:19000:0:99999:7:::\n"),
     ("etc/fstab", "LABEL=root / ext4 defaults 0 1\n"),
-    (
-        "etc/machine-id",
-        "4a1c8f0e9b7d4d5b8c6e2f3a1b0c9d8e\n",
-    ),
+    ("etc/machine-id", "4a1c8f0e9b7d4d5b8c6e2f3a1b0c9d8e\n"),
     ("var/log/syslog", "a line\n"),
 ];
 
@@ -75,7 +69,10 @@ impl Home {
             .arg(other)
             .arg(home.path())
             .status();
-        assert!(status.expect("cp").success(), "the home could not be copied");
+        assert!(
+            status.expect("cp").success(),
+            "the home could not be copied"
+        );
         home
     }
 
@@ -139,7 +136,16 @@ pub fn make_filesystem(path: &Path, more: &[(&str, &str)]) {
     let file = fs::File::create_new(path).expect("make a file");
     file.set_len(16 << 20).expect("a sparse file");
     let status = Command::new("mke2fs")
-        .args(["-q", "-F", "-t", "ext4", "-L", "root", "-E", "root_owner=0:0"])
+        .args([
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-L",
+            "root",
+            "-E",
+            "root_owner=0:0",
+        ])
         .args(["-d".as_ref(), tree.path().as_os_str()])
         .arg(path)
         .status();
