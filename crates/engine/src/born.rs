@@ -271,11 +271,15 @@ impl Engine {
                 (OperationState::Failed, error, "failed")
             };
         let chain = error.chain();
-        if self.committed_version(&row)?.is_some() {
+        let ended = if self.committed_version(&row)?.is_some() {
             // The version is complete and stays; the next start sweeps what could not be tidied.
-            work.end(state, Some(&chain), |_| Ok(()))?;
+            work.end(state, Some(&chain), |_| Ok(()))
         } else {
-            self.take_back(work, &row, state, &chain)?;
+            self.take_back(work, &row, state, &chain)
+        };
+        if let Err(undone) = ended {
+            tracing::warn!(error = %undone.chain(), "an operation is undone at the next start");
+            work.release();
         }
         self.audit_failure(&row.kind, &row.subject, outcome, &chain);
         Err(error)

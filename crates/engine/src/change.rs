@@ -40,6 +40,8 @@ impl Engine {
                     why,
                 });
             }
+            // A new guest of the old name would get the host name that this one keeps.
+            tx.keep_host_name(row.id, &row.name)?;
             row.name = to.clone();
             row.plan.name = to.clone();
             Ok(())

@@ -7,7 +7,7 @@ use crate::guest_op::{Ask, WORKING};
 use crate::work::{PhaseProgress, Watch, Work};
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
-use stampo_core::ids::OperationId;
+use stampo_core::ids::{GuestId, OperationId};
 use stampo_core::names::GuestName;
 use stampo_image::durable;
 use stampo_store::{GuestRow, OperationState};
@@ -56,17 +56,27 @@ impl Engine {
             row.operation = None;
             return Ok(row);
         };
-        let row = self.store.read(|tx| tx.guest(row.id))?;
-        if let Some(row) = &row {
-            self.settle_guest(row)?;
-        }
         let state = if matches!(error, EngineError::Cancelled) {
             OperationState::Undone
         } else {
             OperationState::Failed
         };
-        work.end(state, Some(&error.chain()), |_| Ok(()))?;
+        let ended = self
+            .settle_again(row.id)
+            .and_then(|()| work.end(state, Some(&error.chain()), |_| Ok(())));
+        if let Err(undone) = ended {
+            tracing::warn!(error = %undone.chain(), "a flattening is undone at the next start");
+            work.release();
+        }
         Err(error)
+    }
+
+    /// Settles a guest as its row is in the catalog, whatever was about to become of it.
+    fn settle_again(&self, id: GuestId) -> Result<(), EngineError> {
+        match self.store.read(|tx| tx.guest(id))? {
+            Some(row) => self.settle_guest(&row),
+            None => Ok(()),
+        }
     }
 
     /// New disk → its name → row (the switch) → definition → old disk gone. Before the row changes,

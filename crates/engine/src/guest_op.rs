@@ -111,20 +111,20 @@ impl Engine {
         {
             changed = row;
         }
-        match result {
-            Ok(value) => {
-                self.settle_guest(&changed)?;
-                work.end(OperationState::Done, None, |_| Ok(()))?;
-                self.faults.reach("guest.ended");
-                changed.operation = None;
-                Ok((value, changed))
-            }
-            Err(error) => {
-                self.settle_guest(&changed)?;
-                work.end(OperationState::Failed, Some(&error.chain()), |_| Ok(()))?;
-                Err(error)
-            }
+        let (state, why) = match &result {
+            Ok(_) => (OperationState::Done, None),
+            Err(error) => (OperationState::Failed, Some(error.chain())),
+        };
+        let ended = self
+            .settle_guest(&changed)
+            .and_then(|()| work.end(state, why.as_deref(), |_| Ok(())));
+        if let Err(error) = ended {
+            work.release();
+            return Err(error);
         }
+        self.faults.reach("guest.ended");
+        changed.operation = None;
+        Ok((result?, changed))
     }
 
     /// Saves the row of a claimed guest.

@@ -6,7 +6,7 @@ use crate::guest_op::Ask;
 use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::Network;
-use stampo_driver::{Power, StopMethod, StoppedBy};
+use stampo_driver::{DriverError, Power, StopMethod, StoppedBy};
 use stampo_store::GuestRow;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -41,7 +41,7 @@ impl Engine {
 
     /// Stops a guest: agent, then ACPI, then kill; at once with `kill`.
     pub fn stop(&self, name: &GuestName, kill: bool) -> Result<StoppedBy, EngineError> {
-        let row = self.guest_row(name)?;
+        let row = self.ready_guest(name, "stop")?;
         let method = if kill {
             StopMethod::Kill
         } else {
@@ -50,7 +50,16 @@ impl Engine {
                 acpi: self.settings.stop_acpi,
             }
         };
-        let by = self.driver.ensure_stopped(row.id, method)?;
+        let by = match self.driver.ensure_stopped(row.id, method) {
+            // Another process has removed it since.
+            Err(DriverError::NotFound(_)) => {
+                return Err(EngineError::NotFound {
+                    what: "guest",
+                    name: name.to_string(),
+                });
+            }
+            other => other?,
+        };
         self.store
             .write(|tx| self.audit(tx, "stop", name.as_str(), &format!("{by:?}")))?;
         Ok(by)

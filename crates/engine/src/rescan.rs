@@ -172,6 +172,9 @@ impl Engine {
                 keep_until_ms: sidecar.keep_until_ms,
             };
             tx.insert_guest(&row)?;
+            if let Some(host_name) = &sidecar.host_name {
+                tx.keep_host_name(row.id, host_name)?;
+            }
             Ok(Some(row))
         })?;
         let Some(row) = added else {

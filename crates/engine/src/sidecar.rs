@@ -66,6 +66,9 @@ pub(crate) struct GuestSidecar {
     pub format: u32,
     pub id: GuestId,
     pub name: GuestName,
+    /// The host name that it has inside, if it was renamed since.
+    #[serde(default)]
+    pub host_name: Option<GuestName>,
     pub version: VersionId,
     /// `name@N`, for a person who reads this without a catalog.
     pub version_label: String,
@@ -131,20 +134,28 @@ impl Engine {
     /// Writes a guest's sidecar into its directory. A guest that is still being made is described
     /// as it will be.
     pub(crate) fn write_guest_sidecar(&self, row: &GuestRow) -> Result<(), EngineError> {
-        let version = self.store.read(|tx| tx.version(row.version))?;
+        let (version, host_name) = self.store.read(|tx| {
+            let version = tx.version(row.version)?;
+            Ok::<_, EngineError>((version, tx.host_name(row.id)?))
+        })?;
         let label = version.map(|version| version.label()).unwrap_or_default();
-        let text = guest_sidecar(row, label)?;
+        let text = guest_sidecar(row, label, host_name)?;
         durable::write_file_durably(&self.guest_dir(row.id).join(GUEST), &text, 0o600)
             .map_err(EngineError::room("write a sidecar"))
     }
 }
 
 /// The content of a guest's sidecar.
-pub(crate) fn guest_sidecar(row: &GuestRow, label: String) -> Result<Vec<u8>, EngineError> {
+pub(crate) fn guest_sidecar(
+    row: &GuestRow,
+    label: String,
+    host_name: Option<GuestName>,
+) -> Result<Vec<u8>, EngineError> {
     let sidecar = GuestSidecar {
         format: FORMAT,
         id: row.id,
         name: row.name.clone(),
+        host_name,
         version: row.version,
         version_label: label,
         image: row.image.clone(),

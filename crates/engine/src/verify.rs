@@ -21,7 +21,7 @@ pub struct Verify {
 impl Engine {
     /// Claims a version for verification.
     pub fn submit_verify(&self, reference: &VersionRef) -> Result<Verify, EngineError> {
-        self.store.write(|tx| {
+        let verify = self.store.write(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             if row.image.is_none() {
                 return Err(EngineError::NotFound {
@@ -34,11 +34,13 @@ impl Engine {
             row.operation = Some(operation.id);
             tx.insert_operation(&operation)?;
             tx.update_version(&row)?;
-            Ok(Verify {
+            Ok::<_, EngineError>(Verify {
                 operation: operation.id,
                 version: row,
             })
-        })
+        })?;
+        self.faults.reach("verify.begun");
+        Ok(verify)
     }
 
     /// Carries out an accepted verification. Bytes that do not match put the version into
@@ -75,6 +77,7 @@ impl Engine {
                 )),
             }
         })?;
+        self.faults.reach("verify.read");
         if let Err(why) = result {
             return self.quarantine(work, row, why);
         }

@@ -86,13 +86,12 @@ impl Engine {
         serde_json::to_string(&self.me).expect("three numbers and texts serialise")
     }
 
-    /// Whether the process that claimed this operation still works on it.
-    pub(crate) fn is_claimed_by_other(&self, row: &OperationRow) -> bool {
+    /// Whether a process, this one included, has claimed this operation and may still work on it.
+    pub(crate) fn is_claimed(&self, row: &OperationRow) -> bool {
         let Some(owner) = &row.owner else {
             return false;
         };
         match serde_json::from_str::<ProcessIdentity>(owner) {
-            Ok(owner) if owner == self.me => false,
             // The catalog is a file of this machine, so a process of another boot is gone.
             Ok(owner) => owner.is_alive().unwrap_or(true),
             Err(_) => row.lease_until_ms > self.now_ms(),
@@ -125,7 +124,7 @@ impl Engine {
             let Some(row) = tx.operation(id)? else {
                 return Ok(false);
             };
-            if row.state != OperationState::Running || self.is_claimed_by_other(&row) {
+            if row.state != OperationState::Running || self.is_claimed(&row) {
                 return Ok(false);
             }
             tx.claim_operation(id, &owner, until_ms)?;
@@ -232,6 +231,15 @@ impl<'a> Work<'a> {
             return Err(EngineError::Cancelled);
         }
         Ok(())
+    }
+
+    /// Lets go of an operation that could not be ended: whoever recovers next goes on with it.
+    pub(crate) fn release(&self) {
+        let released: Result<(), StoreError> =
+            self.engine.store.write(|tx| tx.release_operation(self.id));
+        if let Err(error) = released {
+            tracing::error!(%error, "an operation stays claimed until this process ends");
+        }
     }
 
     /// Ends the operation with a last change in the same, durable, transaction.

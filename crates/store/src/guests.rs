@@ -226,6 +226,26 @@ impl Tx<'_> {
         })
     }
 
+    /// Remembers the host name that a guest has inside, from before it was first renamed.
+    pub fn keep_host_name(&self, id: GuestId, name: &GuestName) -> Result<(), StoreError> {
+        self.sql.execute(
+            "INSERT INTO host_names (guest_id, name) VALUES (?1, ?2)
+             ON CONFLICT (guest_id) DO NOTHING",
+            params![id.to_string(), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// The host name that a renamed guest has inside.
+    pub fn host_name(&self, id: GuestId) -> Result<Option<GuestName>, StoreError> {
+        let sql = "SELECT name FROM host_names WHERE guest_id = ?1";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let mut names = collect(&mut statement, [id.to_string()], |row| {
+            parsed(row, "host_names", "name")
+        })?;
+        Ok(names.pop())
+    }
+
     /// Forgets a guest and frees everything that it held.
     pub fn delete_guest(&self, id: GuestId) -> Result<(), StoreError> {
         self.sql
@@ -233,10 +253,13 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What all guests hold together.
+    /// What all guests hold together. A renamed guest holds its host name too: a new guest of that
+    /// name would have the same.
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let mut inventory = Inventory::default();
-        let mut names = self.sql.prepare_cached("SELECT name FROM guests")?;
+        let mut names = self
+            .sql
+            .prepare_cached("SELECT name FROM guests UNION SELECT name FROM host_names")?;
         let names = collect(&mut names, [], |row| parsed(row, "guests", "name"))?;
         inventory.names.extend(names);
         let mut nics = self

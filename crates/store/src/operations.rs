@@ -177,6 +177,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Gives up the claim of a running operation, so that any process may go on with it.
+    pub fn release_operation(&self, id: OperationId) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE operations SET owner = NULL, lease_until_ms = 0 WHERE id = ?1",
+            [id.to_string()],
+        )?;
+        Ok(())
+    }
+
     /// Replaces what is needed to go on with an operation, or to undo it.
     pub fn set_operation_request(
         &self,

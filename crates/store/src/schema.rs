@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1];
+pub const STEPS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -110,5 +110,13 @@ CREATE TABLE audit (
     resource TEXT NOT NULL,
     outcome TEXT NOT NULL,
     detail TEXT NOT NULL
+);
+";
+
+/// The host name that a renamed guest still has inside, so that no new guest is given it.
+const V2: &str = "
+CREATE TABLE host_names (
+    guest_id TEXT PRIMARY KEY REFERENCES guests (id) ON DELETE CASCADE,
+    name TEXT NOT NULL
 );
 ";

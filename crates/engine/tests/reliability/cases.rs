@@ -228,10 +228,6 @@ fn retired() -> Home {
     with(Home::published(), |e| change(e, Verb::Retire))
 }
 
-fn one_guest() -> Home {
-    with(Home::published(), |e| clone(e, "app", &spec()).map(drop))
-}
-
 fn one_full() -> Home {
     with(Home::published(), |e| clone(e, "app", &full()).map(drop))
 }

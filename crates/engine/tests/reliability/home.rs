@@ -6,7 +6,7 @@ use stampo_core::names::{GuestName, NamePattern, TemplateName, VersionRef};
 use stampo_core::personalisation::Personalisation;
 use stampo_core::plan::CloneSpec;
 use stampo_driver::sim::SimDriver;
-use stampo_engine::{Engine, EngineError, Faults, ImportSource, Settings, Unwatched};
+use stampo_engine::{Engine, EngineError, Faults, ImportSource, Settings, Unwatched, Watch};
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, VersionRow};
 use std::fs;
@@ -95,6 +95,11 @@ pub fn open(home: &Path, faults: Faults) -> Engine {
         actor: "local:test".to_owned(),
         ..Settings::default()
     };
+    open_with(home, faults, settings)
+}
+
+/// An engine on this home with these settings.
+pub fn open_with(home: &Path, faults: Faults, settings: Settings) -> Engine {
     let driver = SimDriver::open(&home.join("guests")).expect("a simulated driver");
     Engine::open(home, Arc::new(driver), settings)
         .expect("an engine")
@@ -190,14 +195,18 @@ pub fn template(text: &str) -> TemplateName {
     text.parse().expect("a template's name")
 }
 
-pub fn import(engine: &Engine, to: &str, path: &Path) -> Result<VersionRow, EngineError> {
-    let source = ImportSource {
+/// A raw file as it is imported.
+pub fn import_source(path: &Path) -> ImportSource {
+    ImportSource {
         source: path.display().to_string(),
         format: "raw".to_owned(),
         sha256: None,
         hardware: Hardware::default(),
-    };
-    let import = engine.submit_import(&template(to), source)?;
+    }
+}
+
+pub fn import(engine: &Engine, to: &str, path: &Path) -> Result<VersionRow, EngineError> {
+    let import = engine.submit_import(&template(to), import_source(path))?;
     engine.run_import(import, &Unwatched)
 }
 
@@ -227,7 +236,23 @@ pub fn clone(
     pattern: &str,
     spec: &CloneSpec,
 ) -> Result<Vec<GuestRow>, EngineError> {
+    clone_watched(engine, pattern, spec, &Unwatched)
+}
+
+pub fn clone_watched(
+    engine: &Engine,
+    pattern: &str,
+    spec: &CloneSpec,
+    watch: &dyn Watch,
+) -> Result<Vec<GuestRow>, EngineError> {
     let pattern = NamePattern::new(pattern);
     let (operation, _) = engine.submit_clone(&reference("web"), &pattern, spec)?;
-    engine.clone_guests(operation.id, &Unwatched)
+    engine.clone_guests(operation.id, watch)
+}
+
+/// A home with one linked clone that does not run, `app`.
+pub fn one_guest() -> Home {
+    let home = Home::published();
+    clone(&home.engine(), "app", &spec()).expect("cloned");
+    home
 }

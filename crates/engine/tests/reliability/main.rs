@@ -6,10 +6,12 @@
 //!
 //! Nothing here starts a real guest: `tests/real.rs` in the testbed does.
 
+mod cancel;
 mod cases;
 mod clean;
 mod crash;
 mod home;
+mod races;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -19,7 +21,10 @@ fn main() -> ExitCode {
     if let Some(code) = crash::run_child_if_asked() {
         return code;
     }
-    let mut trials = Vec::new();
+    if let Some(code) = races::run_child_if_asked() {
+        return code;
+    }
+    let mut trials = plain();
     for case in cases::all() {
         trials.push(Trial::test(
             format!("killed_after_every_step_of_{}", case.name),
@@ -30,4 +35,32 @@ fn main() -> ExitCode {
         ));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The tests that are no crash case.
+fn plain() -> Vec<Trial> {
+    let trial = |name: &str, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    vec![
+        trial(
+            "a_cancelled_operation_leaves_nothing",
+            cancel::a_cancelled_operation_leaves_nothing,
+        ),
+        trial(
+            "another_process_can_cancel",
+            cancel::another_process_can_cancel,
+        ),
+        trial(
+            "a_defect_in_one_thread_ends_the_operation",
+            cancel::a_defect_in_one_thread_ends_the_operation,
+        ),
+        trial(
+            "several_processes_may_work_and_die_on_one_home",
+            races::several_processes_may_work_and_die_on_one_home,
+        ),
+    ]
 }
