@@ -38,6 +38,13 @@ pub fn grow_overlay(path: &Path, size_bytes: u64) -> Result<(), ResizeError> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    let words = words.lines().next().unwrap_or("it gave no reason").to_owned();
-    Err(ResizeError::Refused { path: path.to_owned(), words })
+    let words = words
+        .lines()
+        .next()
+        .unwrap_or("it gave no reason")
+        .to_owned();
+    Err(ResizeError::Refused {
+        path: path.to_owned(),
+        words,
+    })
 }

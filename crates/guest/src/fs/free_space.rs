@@ -127,9 +127,9 @@ mod tests {
     fn clear_bits_are_found_at_both_ends() {
         assert_eq!(clear_bits(&[0b1111_0000, 0b0111_1111], 16), [0..4, 15..16]);
         assert_eq!(clear_bits(&[0xff, 0xff], 16), []);
-        assert_eq!(clear_bits(&[0, 0], 11), [0..11]);
+        assert_eq!(clear_bits(&[0, 0], 11), vec![0..11]);
         // Bits that the bitmap has no room for are not free.
-        assert_eq!(clear_bits(&[0], 12), [0..8]);
+        assert_eq!(clear_bits(&[0], 12), vec![0..8]);
     }
 
     #[test]
