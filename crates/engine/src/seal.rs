@@ -239,7 +239,7 @@ impl Engine {
             let why = format!(
                 "bytes of {} ({}) are still on the disk, at {} and {} other places: a copy of it \
                  is in another file; remove that file from the template, or keep the item with \
-                 --skip {}",
+                 --except {}",
                 first.path,
                 first.item,
                 first.offset_bytes,

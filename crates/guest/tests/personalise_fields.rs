@@ -6,7 +6,7 @@ use personalise_support::*;
 use stampo_core::personalisation::{File, Network};
 use stampo_guest::fs::{FileKind, GuestRead, Owner};
 use stampo_guest::personalise::{
-    FilesystemUuid, NetworkSystem, PROVENANCE_PATH, PersonaliseError, personalise,
+    Elsewhere, FilesystemUuid, NetworkSystem, PROVENANCE_PATH, PersonaliseError, personalise,
 };
 
 fn static_network() -> Network {
@@ -389,7 +389,7 @@ fn the_filesystem_uuid_is_kept_where_something_unseen_may_name_it() {
     }
     let mut tree = debian();
     let mut told = context(1);
-    told.keep_filesystem_uuid = Some("the kernel's command line has it".into());
+    told.elsewhere = Elsewhere::Named("the kernel's command line has it".into());
     let report = personalise(&mut tree, &request("a"), &secrets(1), &told).expect("good");
     assert_eq!(
         report.filesystem_uuid,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stampo_core::goal::CloneKind;
 use stampo_core::size::ByteSize;
 use stampo_guest::fs::{open_read, open_write};
-use stampo_guest::personalise::{Context, FilesystemUuid, GuestSecrets, personalise};
+use stampo_guest::personalise::{FilesystemUuid, GuestSecrets, personalise};
 use stampo_image::copy::{Method, Used, copy_image};
 use stampo_image::device::BlockDevice;
 use stampo_image::durable;
@@ -172,15 +172,8 @@ impl Engine {
         let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
         let secrets = GuestSecrets::generate(&mut rand::rng()).map_err(EngineError::room(act()))?;
         let version = self.store.read(|tx| tx.version(row.version))?;
-        let context = Context {
-            guest: row.id,
-            version: version.map(|v| v.label()).unwrap_or_default(),
-            image: row.image.clone(),
-            nics: row.plan.nics.iter().map(|nic| nic.mac).collect(),
-            grow_root: row.plan.grow,
-            keep_filesystem_uuid: None,
-            now_s: self.now_ms() / 1000,
-        };
+        let label = version.map(|v| v.label()).unwrap_or_default();
+        let context = self.context(&row.plan, label, &row.image, self.elsewhere(&row.image)?);
         let report = personalise(fs.as_mut(), request, &secrets, &context)
             .map_err(EngineError::room(act()))?;
         fs.finish().map_err(EngineError::room(act()))?;

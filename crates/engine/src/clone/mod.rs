@@ -11,6 +11,8 @@
 mod definition;
 mod destroy;
 mod disk;
+mod elsewhere;
+mod preflight;
 mod start;
 mod steps;
 
@@ -44,10 +46,12 @@ impl Engine {
         spec: &CloneSpec,
     ) -> Result<ClonePlan, EngineError> {
         let host = self.host_facts(spec)?;
-        self.store.read(|tx| {
+        let plan = self.store.read(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
             self.plan_in(tx, &row, pattern, spec, &host)
-        })
+        })?;
+        self.preflight(&plan)?;
+        Ok(plan)
     }
 
     fn plan_in(
@@ -78,6 +82,7 @@ impl Engine {
         spec: &CloneSpec,
     ) -> Result<(OperationRow, ClonePlan), EngineError> {
         let host = self.host_facts(spec)?;
+        self.plan_clones(version, pattern, spec)?;
         self.store.write(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
             let plan = self.plan_in(tx, &row, pattern, spec, &host)?;

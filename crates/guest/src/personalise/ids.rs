@@ -12,6 +12,19 @@ use crate::fs::{FsError, GuestRead, Owner};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// What is known of the disk outside the root filesystem: boot sectors, an EFI system partition, a
+/// separate /boot. A boot loader there may find the root by its UUID.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Elsewhere {
+    /// Nobody looked; where a boot loader may be, the UUID stays.
+    #[default]
+    NotSearched,
+    /// Every byte was looked at and none names the UUID.
+    Free,
+    /// The UUID stays, for this reason.
+    Named(String),
+}
+
 /// What became of the filesystem's UUID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,12 +73,16 @@ const LIMIT_BYTES: u64 = 16 << 20;
 pub(super) fn renew_filesystem_uuid(
     edit: &mut Editor<'_>,
     new: Uuid,
-    keep: Option<&str>,
+    elsewhere: &Elsewhere,
 ) -> Result<FilesystemUuid, PersonaliseError> {
     let old = edit.reader().uuid()?;
-    let reason = match keep {
-        Some(why) => Some(why.to_owned()),
-        None => reason_to_keep(edit.reader(), old)?,
+    let reason = match elsewhere {
+        Elsewhere::Named(why) => Some(why.clone()),
+        Elsewhere::Free => built_in(edit.reader(), old)?,
+        Elsewhere::NotSearched => match boot_loader_elsewhere(edit.reader())? {
+            Some(why) => Some(why),
+            None => built_in(edit.reader(), old)?,
+        },
     };
     if let Some(why) = reason {
         return Ok(FilesystemUuid::Kept(why));
@@ -80,7 +97,8 @@ pub(super) fn renew_filesystem_uuid(
     Ok(FilesystemUuid::Changed(new))
 }
 
-fn reason_to_keep(fs: &dyn GuestRead, old: Uuid) -> Result<Option<String>, FsError> {
+/// A boot loader that we do not see and that may find the root by its UUID.
+fn boot_loader_elsewhere(fs: &dyn GuestRead) -> Result<Option<String>, FsError> {
     for path in EFI_LOADERS {
         if fs.exists(path)? {
             let why = format!(
@@ -101,6 +119,11 @@ fn reason_to_keep(fs: &dyn GuestRead, old: Uuid) -> Result<Option<String>, FsErr
             )));
         }
     }
+    Ok(None)
+}
+
+/// A file of the guest that holds the UUID and that we do not rewrite.
+fn built_in(fs: &dyn GuestRead, old: Uuid) -> Result<Option<String>, FsError> {
     for path in BUILT_IN {
         let content = match fs.read(path, LIMIT_BYTES) {
             Err(FsError::Unsuitable { .. }) => {

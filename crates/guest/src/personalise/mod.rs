@@ -29,7 +29,7 @@ mod ssh;
 mod users;
 
 pub use error::PersonaliseError;
-pub use ids::FilesystemUuid;
+pub use ids::{Elsewhere, FilesystemUuid};
 pub use network::NetworkSystem;
 pub use partitions::partition_ids_in_use;
 pub use secrets::GuestSecrets;
@@ -57,9 +57,8 @@ pub struct Context {
     pub nics: Vec<Mac>,
     /// Its root partition is larger than the template's: the filesystem grows at the first boot.
     pub grow_root: bool,
-    /// Why the filesystem's UUID must stay, where something that personalisation can't see finds
-    /// the root by it (a kernel command line, an EFI system partition).
-    pub keep_filesystem_uuid: Option<String>,
+    /// Whether anything outside the root filesystem names it by its UUID.
+    pub elsewhere: Elsewhere,
     /// The time, in seconds since 1970.
     pub now_s: i64,
 }
@@ -150,8 +149,8 @@ pub fn personalise(
     if let Some(zone) = &request.time_zone {
         clock::set_zone(&mut edit, zone)?;
     }
-    let keep = context.keep_filesystem_uuid.as_deref();
-    let filesystem_uuid = ids::renew_filesystem_uuid(&mut edit, secrets.filesystem_uuid, keep)?;
+    let filesystem_uuid =
+        ids::renew_filesystem_uuid(&mut edit, secrets.filesystem_uuid, &context.elsewhere)?;
     if context.grow_root {
         grow::grow_root(&mut edit)?;
     }

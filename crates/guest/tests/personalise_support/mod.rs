@@ -9,7 +9,7 @@ use stampo_core::personalisation::{Personalisation, User};
 use stampo_guest::fs::tree::TreeFixture;
 use stampo_guest::fs::{GuestRead, Owner};
 use stampo_guest::personalise::{
-    Context, GuestSecrets, PersonaliseError, Report, check, personalise,
+    Context, Elsewhere, GuestSecrets, PersonaliseError, Report, check, personalise,
 };
 use uuid::Uuid;
 
@@ -138,7 +138,7 @@ pub fn context(n: u8) -> Context {
         image: ImageId::from_bytes([7; 32]),
         nics: vec![Mac::from_random([0, 0, 0, n])],
         grow_root: false,
-        keep_filesystem_uuid: None,
+        elsewhere: Elsewhere::NotSearched,
         now_s: NOW_S,
     }
 }
