@@ -12,6 +12,9 @@ mod clean;
 mod crash;
 mod home;
 mod races;
+mod refusals;
+mod speed;
+mod unique;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -58,6 +61,31 @@ fn plain() -> Vec<Trial> {
             "a_defect_in_one_thread_ends_the_operation",
             cancel::a_defect_in_one_thread_ends_the_operation,
         ),
+        trial(
+            "a_personalised_clone_that_is_not_unique_is_destroyed",
+            unique::a_personalised_clone_that_is_not_unique_is_destroyed,
+        ),
+        trial(
+            "clones_that_are_equal_on_purpose_show_it_in_their_passports",
+            unique::clones_that_are_equal_on_purpose_show_it_in_their_passports,
+        ),
+        trial(
+            "personalised_clones_share_nothing_unexplained",
+            unique::personalised_clones_share_nothing_unexplained,
+        ),
+        trial(
+            "a_renamed_guest_keeps_its_host_name_reserved",
+            unique::a_renamed_guest_keeps_its_host_name_reserved,
+        ),
+        trial(
+            "bad_input_is_refused_before_anything_is_made",
+            refusals::bad_input_is_refused_before_anything_is_made,
+        ),
+        trial(
+            "a_base_with_linked_clones_is_refused_with_their_names",
+            refusals::a_base_with_linked_clones_is_refused_with_their_names,
+        ),
+        trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(
             "several_processes_may_work_and_die_on_one_home",
             races::several_processes_may_work_and_die_on_one_home,
