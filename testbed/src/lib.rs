@@ -5,8 +5,10 @@
 //! file per case; this file only starts programs and reads what they print. Nothing is mocked.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 /// How one run of a program ended.
 #[derive(Debug)]
@@ -137,13 +139,52 @@ impl Stampo {
 
     /// Builds, seals and publishes a template from a recipe of `testbed/recipes` or `examples`.
     pub fn publish(&self, name: &str, recipe: &str) {
-        let recipe = project().join(recipe);
+        let path = project().join(recipe);
+        self.ok(&["template", "build", name, "-f", &path.display().to_string()]);
+        self.ok(&["template", "seal", name]);
+        self.ok(&["template", "publish", name]);
+    }
+
+    /// As [`Stampo::publish`], for cases that are not about building: the disk of a recipe is
+    /// built once in a run of the tests and imported from then on.
+    pub fn publish_shared(&self, name: &str, recipe: &str) {
+        static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+        let mut built = BUILT
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let disk = built.entry(recipe.to_owned()).or_insert_with(|| {
+            let path = project().join(recipe);
+            self.ok(&[
+                "template",
+                "build",
+                "shared",
+                "-f",
+                &path.display().to_string(),
+            ]);
+            let image = self.json(&["template", "show", "shared"])["image"]
+                .as_str()
+                .expect("an id")
+                .to_owned();
+            let kept = project().join(".test").join(format!("{image}.raw"));
+            let disk = self.home().join("images").join(image).join("disk.raw");
+            let copied = Command::new("cp")
+                .arg("--sparse=always")
+                .args([&disk, &kept])
+                .status();
+            assert!(
+                copied.is_ok_and(|status| status.success()),
+                "the disk is kept"
+            );
+            self.ok(&["template", "purge", "shared"]);
+            kept
+        });
         self.ok(&[
             "template",
-            "build",
+            "import",
             name,
-            "-f",
-            &recipe.display().to_string(),
+            &disk.display().to_string(),
+            "--format",
+            "raw",
         ]);
         self.ok(&["template", "seal", name]);
         self.ok(&["template", "publish", name]);

@@ -113,7 +113,6 @@ pub enum Command {
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Write the man pages into a directory.
-    #[command(hide = true)]
     Man(ManArgs),
 }
 

@@ -27,7 +27,7 @@ group = "adm"
 #[ignore = "builds and boots real guests: ./test"]
 fn one_guest_with_everything() {
     let stampo = Stampo::new();
-    stampo.publish("web", "examples/web.toml");
+    stampo.publish_shared("web", "examples/web.toml");
     let (spec, script) = (stampo.path("spec.toml"), stampo.path("script"));
     std::fs::write(&spec, SPEC).expect("written");
     std::fs::write(&script, "#!/bin/sh\necho done > /root/script-ran\n").expect("written");
