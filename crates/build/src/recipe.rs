@@ -30,12 +30,12 @@ pub struct RecipeFile {
     pub release: Option<String>,
     /// Archive components. Default: `["main"]`.
     pub components: Option<Vec<String>>,
-    /// The address of a Debian archive. Default: the one that this host uses itself, or
-    /// `http://mirror.example/debian`.
+    /// The address of a Debian archive; with `snapshot`, that of the snapshot service, up to
+    /// before `/archive`. Default: the archive that this host uses itself.
     pub mirror: Option<String>,
     /// Whole lines of a `sources.list`. They replace everything that would be derived.
     pub sources: Vec<String>,
-    /// A moment of snapshot.example, as in `20260101T000000Z`: packages as they were then.
+    /// A moment of Debian's snapshot service, as in `20260101T000000Z`: packages as they were then.
     pub snapshot: Option<String>,
     /// Seconds since 1970: the newest time that a file of the image may have. Default: the lock's,
     /// the snapshot's, or the last midnight (UTC).
@@ -180,7 +180,7 @@ pub struct Recipe {
     pub mirror: Option<String>,
     /// Whole source lines, where they were given.
     pub sources: Vec<String>,
-    /// A moment of snapshot.example.
+    /// A moment of the snapshot service that `mirror` names.
     pub snapshot: Option<String>,
     /// Seconds since 1970, where it was asked for.
     pub source_date_epoch: Option<u64>,

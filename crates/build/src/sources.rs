@@ -8,10 +8,6 @@
 use crate::recipe::Recipe;
 use std::path::{Path, PathBuf};
 
-/// Debian's own archive.
-const ARCHIVE: &str = "http://mirror.example/debian";
-/// Debian's security archive.
-const SECURITY: &str = "http://mirror.example/debian-security";
 /// Where Debian keeps the archive's keys; the same path in the host and in the guest.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Releases without a security archive and without updates.
@@ -31,6 +27,9 @@ pub struct AptSource {
 /// Why there is nowhere to take packages from.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
+    /// Neither the recipe nor the host names an archive.
+    #[error("find a Debian archive: this host's apt sources name none; set 'mirror' in the recipe")]
+    NoArchive,
     /// The keys that the archive is verified with.
     #[error(
         "verify Debian's packages: {path:?} is missing; install it with 'sudo apt-get install debian-archive-keyring'"
@@ -97,34 +96,48 @@ pub fn plan(recipe: &Recipe, host: &[AptSource]) -> Result<Sources, SourceError>
     if !keyring.is_file() {
         return Err(SourceError::NoKeyring { path: keyring });
     }
-    let security = host.iter().find(|source| is_security(source));
-    let uri = |source: Option<&AptSource>, default: &str| {
-        source
-            .map_or(default, |source| source.uri.trim_end_matches('/'))
-            .to_owned()
-    };
-    let own = (uri(main, ARCHIVE), uri(security, SECURITY));
     let key = keyring.to_string_lossy();
-    if let Some(moment) = &recipe.snapshot {
-        let at = |archive| format!("http://snapshot.example/archive/{archive}/{moment}");
+    let own = own_archives(main, host);
+    if let (Some(moment), Some(service)) = (&recipe.snapshot, &recipe.mirror) {
+        let at = |archive| {
+            format!(
+                "{}/archive/{archive}/{moment}",
+                service.trim_end_matches('/')
+            )
+        };
         let options = format!("signed-by={key} check-valid-until=no");
         let lines = archive_lines(recipe, &options, &at("debian"), &at("debian-security"));
-        let guest = archive_lines(recipe, &format!("signed-by={KEYRING}"), ARCHIVE, SECURITY);
-        return Ok(Sources {
-            lines,
-            guest_lines: guest,
-        });
+        // The guest goes on with current packages where the host knows of any.
+        let guest_lines = own.map_or_else(
+            || lines.clone(),
+            |(main, security)| {
+                archive_lines(recipe, &format!("signed-by={KEYRING}"), &main, &security)
+            },
+        );
+        return Ok(Sources { lines, guest_lines });
     }
-    let (archive, security) = match &recipe.mirror {
-        Some(mirror) => (mirror.trim_end_matches('/').to_owned(), own.1),
-        None => own,
+    let (archive, security) = match (&recipe.mirror, own) {
+        (Some(mirror), Some((_, security))) => (mirror.trim_end_matches('/').to_owned(), security),
+        (Some(mirror), None) => {
+            let mirror = mirror.trim_end_matches('/');
+            (mirror.to_owned(), format!("{mirror}-security"))
+        }
+        (None, Some(own)) => own,
+        (None, None) => return Err(SourceError::NoArchive),
     };
     let lines = archive_lines(recipe, &format!("signed-by={key}"), &archive, &security);
-    let guest = archive_lines(recipe, &format!("signed-by={KEYRING}"), &archive, &security);
-    Ok(Sources {
-        lines,
-        guest_lines: guest,
-    })
+    let guest_lines = archive_lines(recipe, &format!("signed-by={KEYRING}"), &archive, &security);
+    Ok(Sources { lines, guest_lines })
+}
+
+/// The archive and the security archive that this host uses, the second beside the first where
+/// the host has none of its own.
+fn own_archives(main: Option<&AptSource>, host: &[AptSource]) -> Option<(String, String)> {
+    let uri = |source: &AptSource| source.uri.trim_end_matches('/').to_owned();
+    let archive = uri(main?);
+    let security = host.iter().find(|source| is_security(source));
+    let beside = format!("{archive}-security");
+    Some((archive, security.map_or(beside, uri)))
 }
 
 fn archive_lines(recipe: &Recipe, options: &str, archive: &str, security: &str) -> Vec<String> {
@@ -305,20 +318,37 @@ mod tests {
     fn a_snapshot_is_for_the_build_only() {
         let recipe = Recipe {
             snapshot: Some("20260101T000000Z".into()),
+            mirror: Some("http://snapshot.example/".into()),
             ..Recipe::default()
         };
-        let plan = plan(&recipe, &[]).expect("a plan");
-        assert!(
-            plan.lines
-                .iter()
-                .all(|line| line.contains("snapshot.example")),
-            "{plan:?}"
-        );
+        let host = AptSource {
+            uri: "http://mirror.example/debian".into(),
+            suites: vec!["bookworm".into()],
+            signed_by: None,
+        };
+        let plan = plan(&recipe, &[host]).expect("a plan");
+        let old = "http://snapshot.example/archive/debian/20260101T000000Z bookworm main";
+        assert!(plan.lines[0].ends_with(old), "{plan:?}");
         assert!(
             plan.guest_lines
                 .iter()
                 .all(|line| !line.contains("snapshot")),
             "{plan:?}"
+        );
+    }
+
+    #[test]
+    fn without_any_archive_the_user_is_told_to_name_one() {
+        let error = plan(&Recipe::default(), &[]).expect_err("nowhere to take packages from");
+        assert!(matches!(error, SourceError::NoArchive), "{error}");
+        let named = Recipe {
+            mirror: Some("http://mirror.example/debian".into()),
+            ..Recipe::default()
+        };
+        let lines = plan(&named, &[]).expect("a plan").lines;
+        assert!(
+            lines[2].contains("http://mirror.example/debian-security "),
+            "{lines:?}"
         );
     }
 }

@@ -138,11 +138,11 @@ impl Recipe {
                     "write a moment such as 20260101T000000Z",
                 );
             }
-            if self.mirror.is_some() || !self.sources.is_empty() {
-                return conflict(
+            if self.mirror.is_none() {
+                return refuse(
                     "snapshot",
-                    "mirror or sources",
-                    "a snapshot has an address of its own",
+                    snapshot,
+                    "name the snapshot service in mirror, up to before /archive",
                 );
             }
         }
