@@ -6,9 +6,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Called with the name of a point.
+type Act = dyn Fn(&str) + Send + Sync;
+
 /// What to do at named points. By default nothing.
 #[derive(Clone, Default)]
-pub struct Faults(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Faults(Option<Arc<Act>>);
 
 impl Faults {
     /// Calls `act` with the name of every point that is reached.

@@ -23,7 +23,9 @@ impl Watch for Stopper {
 
 type Act = fn(&Engine, &dyn Watch) -> Result<(), EngineError>;
 
-const OPERATIONS: [(&str, fn() -> Home, Act); 6] = [
+type Prepare = fn() -> Home;
+
+const OPERATIONS: [(&str, Prepare, Act); 6] = [
     ("import", Home::empty, |e, watch| {
         let source = import_source(source());
         let import = e.submit_import(&template("web"), source)?;
@@ -72,7 +74,7 @@ fn rows(engine: &Engine) -> String {
 }
 
 /// The flag goes up at point `at`, or before the beginning.
-fn cancel_at(make: fn() -> Home, act: Act, at: Option<usize>, what: &str) -> (bool, usize) {
+fn cancel_at(make: Prepare, act: Act, at: Option<usize>, what: &str) -> (bool, usize) {
     let home = make();
     let before = rows(&home.engine());
     let flag = Arc::new(AtomicBool::new(at.is_none()));
@@ -149,7 +151,7 @@ pub fn another_process_can_cancel() {
 pub fn a_defect_in_one_thread_ends_the_operation() {
     for (make, act, point) in [
         (
-            Home::published as fn() -> Home,
+            Home::published as Prepare,
             OPERATIONS[3].2,
             "clone.disk.before-rename",
         ),

@@ -24,8 +24,29 @@ pub struct Case {
 }
 
 pub fn by_name(name: &str) -> Case {
-    let found = all().into_iter().find(|case| case.name == name);
+    let found = all()
+        .into_iter()
+        .chain(on_real_guests())
+        .find(|case| case.name == name);
     found.unwrap_or_else(|| panic!("no case {name}"))
+}
+
+/// The commands that only `real.rs` kills, at points of its own.
+fn on_real_guests() -> [Case; 2] {
+    [
+        Case {
+            name: "clone_real",
+            prepare: Home::published,
+            act: |e| clone(e, "app", &crate::real::small()).map(drop),
+            done: |e| running(e) == 1,
+        },
+        Case {
+            name: "remove_db",
+            prepare: Home::published,
+            act: |e| e.remove(&name("db"), None),
+            done: |e| ready(e).is_empty(),
+        },
+    ]
 }
 
 /// Every case.
@@ -143,13 +164,13 @@ pub fn all() -> Vec<Case> {
             "resize_linked",
             one_guest,
             |e| e.resize(&name("app"), larger()).map(drop),
-            |e| grown(e),
+            grown,
         ),
         case(
             "resize_full",
             one_full,
             |e| e.resize(&name("app"), larger()).map(drop),
-            |e| grown(e),
+            grown,
         ),
         case("flatten", one_guest, flatten, |e| {
             kind(e, "app") == Some(CloneKind::Full)
@@ -160,6 +181,13 @@ pub fn all() -> Vec<Case> {
             |e| e.write_file(&name("app"), "/root/x", b"y"),
             |e| matches!(e.read_file(&name("app"), "/root/x"), Ok(text) if text == b"y"),
         ),
+        case("quarantine", rotten, find_rot, |e| {
+            is(e, "web@1", State::Quarantined)
+        }),
+        case("accept", sealed_with_finding, accept, is_accepted),
+        case("failing_build", Home::published, failing_build, |e| {
+            e.home().join("build-failed.log").exists()
+        }),
         case(
             "gc",
             rubbish,
@@ -173,6 +201,71 @@ pub fn all() -> Vec<Case> {
             |e| is(e, "web@1", State::Published) && ready(e) == ["app"],
         ),
     ]
+}
+
+fn rotten() -> Home {
+    let home = Home::published();
+    let engine = home.engine();
+    let image = engine
+        .version_row(&reference("web"))
+        .expect("a version")
+        .image;
+    let dir = home
+        .path()
+        .join("images")
+        .join(image.expect("an image").as_str());
+    let disk = dir.join("disk.raw");
+    let mut bytes = std::fs::read(&disk).expect("readable");
+    bytes[70_000] ^= 1;
+    // In its place: the file is read-only, its directory is not.
+    std::fs::remove_file(&disk).expect("removed");
+    std::fs::write(&disk, bytes).expect("written");
+    let mut mode = std::fs::metadata(&disk).expect("metadata").permissions();
+    mode.set_readonly(true);
+    std::fs::set_permissions(&disk, mode).expect("read-only");
+    std::fs::write(home.path().with_file_name(ROTTEN), "").expect("marked");
+    home
+}
+
+fn find_rot(engine: &Engine) -> Result<(), EngineError> {
+    match verify(engine, "web@1") {
+        Err(EngineError::Rot { .. }) => Ok(()),
+        Ok(()) => panic!("the damage was not seen"),
+        Err(error) => Err(error),
+    }
+}
+
+fn accept(engine: &Engine) -> Result<(), EngineError> {
+    for finding in findings(engine) {
+        engine.accept(&reference("web"), &finding, None, "a test keeps it")?;
+    }
+    Ok(())
+}
+
+fn is_accepted(engine: &Engine) -> bool {
+    let row = engine.version_row(&reference("web@1")).expect("a version");
+    engine.open_finding_count(&row).expect("a count") == Some(0)
+}
+
+/// A build whose archive can't be reached. A whole build takes minutes: the testbed makes one.
+fn failing_build(engine: &Engine) -> Result<(), EngineError> {
+    let recipe = "release = \"bookworm\"\nmirror = \"http://127.0.0.1:9/debian\"\n";
+    let build = engine.submit_build(&template("new"), recipe, std::path::Path::new("/"))?;
+    let error = match engine.run_build(build, &Unwatched) {
+        Ok(_) => panic!("nothing listens on port 9"),
+        Err(error) => error.chain(),
+    };
+    assert!(error.contains("build-failed.log"), "{error}");
+    let last = engine
+        .store()
+        .read(|tx| tx.recent_operations(1))
+        .expect("rows")
+        .remove(0);
+    assert!(
+        last.error
+            .is_some_and(|kept| kept.contains("build-failed.log"))
+    );
+    Ok(())
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,12 +1,10 @@
 //! What has to be true of a home when nothing works on it.
 
-use crate::home::open;
+use crate::home::{ROTTEN, open};
 use serde_json::Value;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::lifecycle::State;
-use stampo_driver::Driver;
-use stampo_driver::sim::SimDriver;
 use stampo_engine::{Engine, Faults};
 use stampo_image::pool::Pool;
 use stampo_image::progress::Unwatched;
@@ -73,7 +71,9 @@ fn check_versions(home: &Path, versions: &[VersionRow], what: &str) {
             .image
             .as_ref()
             .expect("a version that is whole has an image");
+        let is_rotten = home.with_file_name(ROTTEN).exists();
         match pool.verify_image(image, &Unwatched) {
+            Err(_) if is_rotten => {}
             Ok(()) => assert_ne!(row.state, State::Quarantined, "{what}: {label}"),
             Err(error) => assert_eq!(row.state, State::Quarantined, "{what}: {label}: {error}"),
         }
@@ -197,7 +197,7 @@ fn check_disk(row: &GuestRow, disk: &Path, what: &str) {
         CloneKind::Full => "raw",
     };
     let converted = Command::new("qemu-img")
-        .args(["convert", "-q", "-f", from, "-O", "raw"])
+        .args(["convert", "-q", "-U", "-f", from, "-O", "raw"])
         .args([disk, plain.path()])
         .status()
         .expect("qemu-img can't be started: apt install qemu-utils");
@@ -256,6 +256,10 @@ fn check_rescan(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what:
     let again: BTreeSet<_> = again.iter().map(brief).map(|b| format!("{b:?}")).collect();
     let before: BTreeSet<_> = guests.iter().map(brief).map(|b| format!("{b:?}")).collect();
     assert_eq!(again, before, "{what}: guests after a rescan");
-    let sim = SimDriver::open(&copy.path().join("guests")).expect("a driver");
-    assert_eq!(sim.list().expect("a list").len(), guests.len(), "{what}");
+    let defined = engine.driver().list().expect("a list");
+    assert_eq!(
+        defined.len(),
+        guests.len(),
+        "{what}: definitions after a rescan"
+    );
 }

@@ -21,15 +21,13 @@ const RECOVER: &str = "recover";
 pub fn run_child_if_asked() -> Option<ExitCode> {
     let case = std::env::var(CASE).ok()?;
     let home = std::env::var_os(HOME).expect("a home is given");
-    let at: usize = std::env::var(KILL_AT)
-        .expect("a point is given")
-        .parse()
-        .expect("a number");
+    let at = std::env::var(KILL_AT).expect("a point is given");
     let reached = AtomicUsize::new(0);
     let engine = open(
         Path::new(&home),
-        Faults::new(move |_| {
-            if reached.fetch_add(1, Ordering::SeqCst) == at {
+        Faults::new(move |point| {
+            let number = reached.fetch_add(1, Ordering::SeqCst);
+            if point == at || number.to_string() == at {
                 kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
             }
         }),
@@ -48,11 +46,12 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
     }
 }
 
-fn run_child(case: &str, home: &Path, at: usize) -> ExitStatus {
+/// Runs a case's command, which kills itself at this point: a name, or a number from 0.
+pub fn run_child(case: &str, home: &Path, at: &str) -> ExitStatus {
     Command::new(std::env::current_exe().expect("this program"))
         .env(CASE, case)
         .env(HOME, home)
-        .env(KILL_AT, at.to_string())
+        .env(KILL_AT, at)
         .status()
         .expect("this program starts")
 }
@@ -70,21 +69,21 @@ fn points(case: &Case) -> Vec<String> {
     assert!((case.done)(&engine), "{}: done, yet not visible", case.name);
     drop(engine);
     assert_clean(&home.path(), case.name);
-    let points = seen.lock().expect("nobody panics").clone();
-    points
+    std::mem::take(&mut *seen.lock().expect("nobody panics"))
 }
 
 /// Kills the case's command at every point; then kills its recovery, too; then repeats the command.
 pub fn kill_everywhere(case: &Case) {
     let points = points(case);
     assert!(points.len() > 1, "{} passes no points", case.name);
+    eprintln!("{}: {} points", case.name, points.len());
     for (at, point) in points.iter().enumerate() {
         let what = format!("{} killed at {at} ({point})", case.name);
         let home = (case.prepare)();
-        let ended = run_child(case.name, &home.path(), at);
+        let ended = run_child(case.name, &home.path(), &at.to_string());
         assert_eq!(ended.signal(), Some(9), "{what}: {ended}");
         // The recovery dies, too, at a point that differs from round to round.
-        let ended = run_child(RECOVER, &home.path(), at % 4);
+        let ended = run_child(RECOVER, &home.path(), &(at % 4).to_string());
         assert!(
             ended.success() || ended.signal() == Some(9),
             "{what}: its recovery: {ended}"

@@ -5,6 +5,7 @@ use stampo_core::lifecycle::Verb;
 use stampo_core::names::{GuestName, NamePattern, TemplateName, VersionRef};
 use stampo_core::personalisation::Personalisation;
 use stampo_core::plan::CloneSpec;
+use stampo_driver::Driver;
 use stampo_driver::sim::SimDriver;
 use stampo_engine::{Engine, EngineError, Faults, ImportSource, Settings, Unwatched, Watch};
 use stampo_guest::seal::Selection;
@@ -18,6 +19,11 @@ use tempfile::TempDir;
 /// A key that nobody has the other half of.
 pub const SSH_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8f2n0vV8yHq0j3yQ0b0o2d8o2u0u6m6YV0m1p9c3rT test";
+
+/// Beside a home: its guests are real ones.
+pub const REAL: &str = "real-guests";
+/// Beside a home: a test has damaged an image in it.
+pub const ROTTEN: &str = "rotten-on-purpose";
 
 /// What a Debian guest has, as far as the engine looks at it.
 const FILES: [(&str, &str); 13] = [
@@ -100,8 +106,13 @@ pub fn open(home: &Path, faults: Faults) -> Engine {
 
 /// An engine on this home with these settings.
 pub fn open_with(home: &Path, faults: Faults, settings: Settings) -> Engine {
-    let driver = SimDriver::open(&home.join("guests")).expect("a simulated driver");
-    Engine::open(home, Arc::new(driver), settings)
+    let guests = home.join("guests");
+    let driver: Arc<dyn Driver> = if home.with_file_name(REAL).exists() {
+        Arc::new(crate::real::driver(&guests))
+    } else {
+        Arc::new(SimDriver::open(&guests).expect("a simulated driver"))
+    };
+    Engine::open(home, driver, settings)
         .expect("an engine")
         .with_faults(faults)
 }
@@ -255,4 +266,42 @@ pub fn one_guest() -> Home {
     let home = Home::published();
     clone(&home.engine(), "app", &spec()).expect("cloned");
     home
+}
+
+/// A home with `web@1`, sealed, with an identity item that was kept and so is found.
+pub fn sealed_with_finding() -> Home {
+    let home = Home::empty();
+    let source = home.dir.path().join("source.raw");
+    make_filesystem(
+        &source,
+        &[
+            ("usr/sbin/iscsid", "x"),
+            (
+                "etc/iscsi/initiatorname.iscsi",
+                "InitiatorName=iqn.1993-08.org.debian:01:5f0a3c9e1b2d\n",
+            ),
+        ],
+    );
+    let engine = home.engine();
+    import(&engine, "web", &source).expect("imported");
+    let selection = Selection {
+        keep: vec!["/etc/iscsi".to_owned()],
+        ..Selection::default()
+    };
+    let seal = engine
+        .submit_seal(&reference("web"), selection)
+        .expect("submitted");
+    engine.run_seal(seal, &Unwatched).expect("sealed");
+    drop(engine);
+    home
+}
+
+/// The ids of what the proof of `web@1` found.
+pub fn findings(engine: &Engine) -> Vec<String> {
+    let row = engine.version_row(&reference("web@1")).expect("a version");
+    let proof = row.proof.expect("a proof");
+    let found = proof["findings"].as_array().expect("a list").iter();
+    found
+        .map(|finding| finding["id"].as_str().expect("an id").to_owned())
+        .collect()
 }

@@ -4,7 +4,8 @@
 //! carries out one command, and looks at what the child left. As that child it kills itself at the
 //! point that it was told. And as the engine's sandboxed reader of images it takes an image in.
 //!
-//! Nothing here starts a real guest: `tests/real.rs` in the testbed does.
+//! Two tests use real machines: `real.rs` runs QEMU without anything to boot, and `speed.rs` asks
+//! for time.
 
 mod cancel;
 mod cases;
@@ -12,6 +13,7 @@ mod clean;
 mod crash;
 mod home;
 mod races;
+mod real;
 mod refusals;
 mod speed;
 mod unique;
@@ -84,6 +86,10 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_base_with_linked_clones_is_refused_with_their_names",
             refusals::a_base_with_linked_clones_is_refused_with_their_names,
+        ),
+        trial(
+            "real_guests_are_found_again",
+            real::real_guests_are_found_again,
         ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(

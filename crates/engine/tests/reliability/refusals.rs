@@ -19,45 +19,197 @@ type Ask = fn(&Engine) -> Result<(), EngineError>;
 /// What is asked, of a home with web@1 (published), draft@1, and the guests `app` (linked, running),
 /// `full` (stopped) and `gone` (removed with a grace time); and words of the answer.
 const REFUSED: [(&str, Ask, &str); 39] = [
-    ("import of nothing", |e| import_as(e, |s| s.source = "/nonexistent".into()), "read /nonexistent"),
-    ("import of a directory", |e| import_as(e, |s| s.source = "/".into()), "not a regular file"),
-    ("import of another format", |e| import_as(e, |s| s.format = "vmdk".into()), "qcow2 or raw"),
-    ("import with a short sum", |e| import_as(e, |s| s.sha256 = Some("12".into())), "import"),
-    ("import without processors", |e| import_as(e, |s| s.hardware.cpus = 0), "processor"),
-    ("import with a wrong sum", |e| import_as(e, |s| s.sha256 = Some("0".repeat(64))), "SHA-256"),
-    ("build of nonsense", |e| build(e, "nonsense ="), "read the recipe"),
-    ("build with an unknown key", |e| build(e, "colour = \"red\""), "colour"),
-    ("build from nothing", |e| build(e, "from = \"nothing@1\""), "nothing"),
-    ("build from an import", |e| build(e, "from = \"web@1\""), "imported"),
-    ("seal of nothing", |e| seal(e, "nothing").map(drop), "find template nothing"),
-    ("seal of a published version", |e| seal(e, "web@1").map(drop), "published"),
-    ("seal of unknown items", |e| seal_only(e, "nonsense"), "nonsense"),
-    ("publish of a draft", |e| publish(e, "draft@1").map(drop), "draft"),
-    ("publish twice", |e| publish(e, "web@1").map(drop), "published"),
-    ("purge of a published version", |e| change(e, "web@1", Verb::Purge), "published"),
-    ("purge of a version that is not there", |e| change(e, "web@7", Verb::Purge), "web@7"),
-    ("restore of a draft", |e| change(e, "draft@1", Verb::Restore), "draft"),
-    ("accept without a reason", |e| e.accept(&reference("web"), "x", None, " ").map(drop), "reason"),
-    ("accept of nothing", |e| e.accept(&reference("web"), "x", None, "y").map(drop), "finding x"),
+    (
+        "import of nothing",
+        |e| import_as(e, |s| s.source = "/nonexistent".into()),
+        "read /nonexistent",
+    ),
+    (
+        "import of a directory",
+        |e| import_as(e, |s| s.source = "/".into()),
+        "not a regular file",
+    ),
+    (
+        "import of another format",
+        |e| import_as(e, |s| s.format = "vmdk".into()),
+        "qcow2 or raw",
+    ),
+    (
+        "import with a short sum",
+        |e| import_as(e, |s| s.sha256 = Some("12".into())),
+        "import",
+    ),
+    (
+        "import without processors",
+        |e| import_as(e, |s| s.hardware.cpus = 0),
+        "processor",
+    ),
+    (
+        "import with a wrong sum",
+        |e| import_as(e, |s| s.sha256 = Some("0".repeat(64))),
+        "SHA-256",
+    ),
+    (
+        "build of nonsense",
+        |e| build(e, "nonsense ="),
+        "read the recipe",
+    ),
+    (
+        "build with an unknown key",
+        |e| build(e, "colour = \"red\""),
+        "colour",
+    ),
+    (
+        "build from nothing",
+        |e| build(e, "from = \"nothing@1\""),
+        "nothing",
+    ),
+    (
+        "build from an import",
+        |e| build(e, "from = \"web@1\""),
+        "imported",
+    ),
+    (
+        "seal of nothing",
+        |e| seal(e, "nothing").map(drop),
+        "find template nothing",
+    ),
+    (
+        "seal of a published version",
+        |e| seal(e, "web@1").map(drop),
+        "published",
+    ),
+    (
+        "seal of unknown items",
+        |e| seal_only(e, "nonsense"),
+        "nonsense",
+    ),
+    (
+        "publish of a draft",
+        |e| publish(e, "draft@1").map(drop),
+        "draft",
+    ),
+    (
+        "publish twice",
+        |e| publish(e, "web@1").map(drop),
+        "published",
+    ),
+    (
+        "purge of a published version",
+        |e| change(e, "web@1", Verb::Purge),
+        "published",
+    ),
+    (
+        "purge of a version that is not there",
+        |e| change(e, "web@7", Verb::Purge),
+        "web@7",
+    ),
+    (
+        "restore of a draft",
+        |e| change(e, "draft@1", Verb::Restore),
+        "draft",
+    ),
+    (
+        "accept without a reason",
+        |e| e.accept(&reference("web"), "x", None, " ").map(drop),
+        "reason",
+    ),
+    (
+        "accept of nothing",
+        |e| e.accept(&reference("web"), "x", None, "y").map(drop),
+        "finding x",
+    ),
     ("clone of a draft", |e| clone_of(e, "draft@1"), "draft"),
     ("clone of nothing", |e| clone_of(e, "nothing"), "nothing"),
-    ("no clones", |e| clone_as(e, |s| s.count = Some(0)), "1 to 1000"),
-    ("too many clones", |e| clone_as(e, |s| s.count = Some(1001)), "1 to 1000"),
-    ("clone of a taken name", |e| clone(e, "app", &spec()).map(drop), "app"),
-    ("clone of a bad name", |e| clone(e, "a b", &spec()).map(drop), "a b"),
-    ("clones of one name", |e| clone(e, "x", &two()).map(drop), "{n}"),
-    ("a smaller disk", |e| clone_as(e, |s| s.disk_size = Some(ByteSize(1 << 20))), "shrink"),
-    ("an odd disk", |e| clone_as(e, |s| s.disk_size = Some(ByteSize((17 << 20) + 1))), "MiB"),
-    ("a huge further disk", |e| clone_as(e, |s| s.extra_disks = vec![ByteSize(1 << 60)]), "64 TiB"),
-    ("no memory", |e| clone_as(e, |s| s.memory = Some(ByteSize(1))), "memory"),
-    ("a bad key", |e| clone_as(e, |s| s.personalisation.ssh_authorized_keys = vec!["x".into()]), "key"),
-    ("rename to a taken name", |e| e.rename(&name("app"), &name("full")).map(drop), "full exists"),
-    ("resize of a running guest", |e| e.resize(&name("app"), Resize::default()).map(drop), "stop it"),
-    ("a disk that shrinks", |e| resize(e, ByteSize(1 << 20)), "shrink"),
-    ("flatten of a full clone", |e| e.submit_flatten(&name("full")).map(drop), "full clone already"),
-    ("restore of a guest that is there", |e| e.restore_guest(&name("app")).map(drop), "trashed"),
-    ("start of a removed guest", |e| e.start(&name("gone")).map(drop), "trashed"),
-    ("a relative path", |e| e.write_file(&name("full"), "etc/x", b""), "absolute path"),
+    (
+        "no clones",
+        |e| clone_as(e, |s| s.count = Some(0)),
+        "1 to 1000",
+    ),
+    (
+        "too many clones",
+        |e| clone_as(e, |s| s.count = Some(1001)),
+        "1 to 1000",
+    ),
+    (
+        "clone of a taken name",
+        |e| clone(e, "app", &spec()).map(drop),
+        "app",
+    ),
+    (
+        "clone of a bad name",
+        |e| clone(e, "a b", &spec()).map(drop),
+        "a b",
+    ),
+    (
+        "clones of one name",
+        |e| clone(e, "x", &two()).map(drop),
+        "{n}",
+    ),
+    (
+        "a smaller disk",
+        |e| clone_as(e, |s| s.disk_size = Some(ByteSize(1 << 20))),
+        "shrink",
+    ),
+    (
+        "an odd disk",
+        |e| clone_as(e, |s| s.disk_size = Some(ByteSize((17 << 20) + 1))),
+        "MiB",
+    ),
+    (
+        "a huge further disk",
+        |e| clone_as(e, |s| s.extra_disks = vec![ByteSize(1 << 60)]),
+        "64 TiB",
+    ),
+    (
+        "no memory",
+        |e| clone_as(e, |s| s.memory = Some(ByteSize(1))),
+        "memory",
+    ),
+    (
+        "a bad key",
+        |e| {
+            clone_as(e, |s| {
+                s.personalisation.ssh_authorized_keys = vec!["x".into()]
+            })
+        },
+        "key",
+    ),
+    (
+        "rename to a taken name",
+        |e| e.rename(&name("app"), &name("full")).map(drop),
+        "full exists",
+    ),
+    (
+        "resize of a running guest",
+        |e| e.resize(&name("app"), Resize::default()).map(drop),
+        "stop it",
+    ),
+    (
+        "a disk that shrinks",
+        |e| resize(e, ByteSize(1 << 20)),
+        "shrink",
+    ),
+    (
+        "flatten of a full clone",
+        |e| e.submit_flatten(&name("full")).map(drop),
+        "full clone already",
+    ),
+    (
+        "restore of a guest that is there",
+        |e| e.restore_guest(&name("app")).map(drop),
+        "trashed",
+    ),
+    (
+        "start of a removed guest",
+        |e| e.start(&name("gone")).map(drop),
+        "trashed",
+    ),
+    (
+        "a relative path",
+        |e| e.write_file(&name("full"), "etc/x", b""),
+        "absolute path",
+    ),
 ];
 
 fn import_as(engine: &Engine, change: fn(&mut ImportSource)) -> Result<(), EngineError> {
@@ -65,7 +217,9 @@ fn import_as(engine: &Engine, change: fn(&mut ImportSource)) -> Result<(), Engin
     source.hardware = Hardware::default();
     change(&mut source);
     let import = engine.submit_import(&template("new"), source)?;
-    engine.run_import(import, &stampo_engine::Unwatched).map(drop)
+    engine
+        .run_import(import, &stampo_engine::Unwatched)
+        .map(drop)
 }
 
 fn build(engine: &Engine, recipe: &str) -> Result<(), EngineError> {
@@ -79,9 +233,7 @@ fn seal_only(engine: &Engine, item: &str) -> Result<(), EngineError> {
         only: vec![item.to_owned()],
         ..Selection::default()
     };
-    engine
-        .submit_seal(&reference("draft"), selection)
-        .map(drop)
+    engine.submit_seal(&reference("draft"), selection).map(drop)
 }
 
 fn change(engine: &Engine, version: &str, verb: Verb) -> Result<(), EngineError> {
@@ -167,14 +319,22 @@ pub fn bad_input_is_refused_before_anything_is_made() {
     let home = home();
     let engine = home.engine();
     let before = everything(&home.path(), &engine);
-    let operations = |e: &Engine| e.store().read(|tx| tx.recent_operations(1000)).expect("rows").len();
+    let operations = |e: &Engine| {
+        e.store()
+            .read(|tx| tx.recent_operations(1000))
+            .expect("rows")
+            .len()
+    };
     for (what, ask, words) in REFUSED {
         let count = operations(&engine);
         let error = match ask(&engine) {
             Err(error) => error.chain(),
             Ok(()) => panic!("{what}: accepted"),
         };
-        assert!(error.contains(words), "{what}: {error:?} does not say {words:?}");
+        assert!(
+            error.contains(words),
+            "{what}: {error:?} does not say {words:?}"
+        );
         assert_eq!(everything(&home.path(), &engine), before, "{what}");
         // A checksum needs the whole file to be read: that import is an operation that failed.
         if what != "import with a wrong sum" {

@@ -1,0 +1,101 @@
+//! The same on real QEMU, for a sample: a process that runs outlives its engine and is found again.
+//!
+//! The guests have nothing to boot: their firmware says so and waits, which is all that is needed.
+
+use crate::clean::assert_clean;
+use crate::crash::run_child;
+use crate::home::*;
+use stampo_core::plan::CloneSpec;
+use stampo_core::size::ByteSize;
+use stampo_driver::{Driver, Power};
+use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
+use stampo_engine::Engine;
+use std::path::Path;
+
+/// The driver of a home with real guests.
+pub fn driver(guests: &Path) -> QemuDriver {
+    let options = Options {
+        acceleration: AccelerationChoice::Tcg,
+        ..Options::default()
+    };
+    QemuDriver::open(guests, options)
+        .expect("QEMU can't be used: apt install qemu-system-x86 qemu-utils")
+}
+
+/// Ends every guest of the home when the test ends, however it ends.
+struct Ground(Home);
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let driver = driver(&self.0.path().join("guests"));
+        for id in driver.list().unwrap_or_default() {
+            if let Err(error) = driver.ensure_undefined(id) {
+                eprintln!("guest {id} may still run: {error}");
+            }
+        }
+    }
+}
+
+fn ground() -> Ground {
+    let home = Home::published();
+    std::fs::write(home.path().with_file_name(REAL), "").expect("marked");
+    Ground(home)
+}
+
+/// A small machine that is started.
+pub fn small() -> CloneSpec {
+    CloneSpec {
+        memory: Some(ByteSize::mib(128)),
+        start: Some(true),
+        ..spec()
+    }
+}
+
+fn pid(engine: &Engine, guest: &str) -> u32 {
+    let row = engine.guest_row(&name(guest)).expect("a guest");
+    match engine.power(&row) {
+        Power::Running { pid, .. } => pid,
+        other => panic!("{guest}: {other:?}"),
+    }
+}
+
+/// The processes whose command line names this home's guests.
+fn processes(home: &Path) -> usize {
+    let needle = home.join("guests").display().to_string();
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(&needle))
+        .count()
+}
+
+pub fn real_guests_are_found_again() {
+    let ground = ground();
+    let home = ground.0.path();
+
+    // The guest runs, and its row does not say so yet.
+    let ended = run_child("clone_real", &home, "clone.before.ready");
+    assert!(!ended.success(), "it was to be killed");
+    assert_eq!(processes(&home), 1, "its guest runs on");
+    let engine = recovered(&home);
+    let first = pid(&engine, "app");
+    assert_eq!(processes(&home), 1, "started twice");
+    drop(engine);
+    assert_clean(&home, "clone killed after its start");
+
+    // A running guest is renamed half-way: it is the same process afterwards.
+    let ended = run_child("rename", &home, "rename.claimed");
+    assert!(!ended.success(), "it was to be killed");
+    let engine = recovered(&home);
+    assert_eq!(pid(&engine, "db"), first);
+    drop(engine);
+    assert_clean(&home, "rename killed");
+
+    // A running guest is removed half-way: nothing of it runs or remains.
+    let ended = run_child("remove_db", &home, "remove.claimed");
+    assert!(!ended.success(), "it was to be killed");
+    assert_eq!(processes(&home), 1);
+    drop(recovered(&home));
+    assert_eq!(processes(&home), 0, "a process without a guest");
+    assert_clean(&home, "remove killed");
+}
