@@ -96,6 +96,11 @@ pub fn print(text: &str) -> Result<(), Problem> {
     }
 }
 
+/// Prints a line to standard error. That nobody reads it must not stop the work.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Milliseconds since 1970 as RFC 3339 in UTC, to the second.
 pub fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)

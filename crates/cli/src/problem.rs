@@ -1,16 +1,17 @@
 //! Printing a problem: what, why, and the next command.
 
+use crate::output::say;
 use stampo_api::Problem;
 use std::process::ExitCode;
 
 /// Prints the problem to standard error; its exit code.
 pub fn report(problem: &Problem) -> ExitCode {
-    eprintln!("stampo: failed to {}", problem.message);
+    say(&format!("stampo: failed to {}", problem.message));
     for cause in &problem.causes {
-        eprintln!("  because: {cause}");
+        say(&format!("  because: {cause}"));
     }
     for hint in &problem.hints {
-        eprintln!("  try: {hint}");
+        say(&format!("  try: {hint}"));
     }
     ExitCode::from(problem.kind.exit_code())
 }

@@ -35,7 +35,7 @@ impl Show {
         if self.quiet {
             return;
         }
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| crate::output::say(text));
     }
 
     /// Shows what is going on.

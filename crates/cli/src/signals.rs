@@ -14,7 +14,7 @@ pub fn install() {
             if COUNT.fetch_add(1, Ordering::Relaxed) > 0 {
                 std::process::exit(130);
             }
-            eprintln!("\nstopping and undoing; once more to leave at once");
+            crate::output::say("\nstopping and undoing; once more to leave at once");
         };
         ctrlc::set_handler(handler).is_ok()
     });

@@ -7,7 +7,8 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use stampo_core::ids::{ImageId, OperationId, VersionId};
+use crate::sidecar::VersionSidecar;
+use stampo_core::ids::{ImageId, OperationId};
 use stampo_core::lifecycle::State;
 use stampo_store::{GuestRow, Tx};
 use std::path::PathBuf;
@@ -58,27 +59,25 @@ impl Engine {
         Ok(pending.then(|| "an operation works on it".to_owned()))
     }
 
-    /// Whether a sidecar beside this image names a version that a rescan could bring back: one
-    /// that the catalog does not know. A version that the catalog knows with another image (its
-    /// draft was sealed) or as purged has left its sidecar behind.
+    /// Whether a sidecar beside this image names a version that a rescan could bring back: one that
+    /// the catalog does not know, or knows only as it was before (an older catalog was put back). A
+    /// version that the catalog knows, at least as new, with another image (its draft was sealed)
+    /// or as purged has left its sidecar behind.
     pub(crate) fn has_unknown_sidecars(
         &self,
         tx: &Tx<'_>,
         image: &ImageId,
     ) -> Result<bool, EngineError> {
         for path in self.version_sidecars(image)? {
-            let id = path
-                .file_stem()
-                .and_then(|stem| stem.to_str()?.strip_prefix("version-"))
-                .and_then(|id| id.parse::<VersionId>().ok());
-            let known = match id {
-                Some(id) => tx.version(id)?,
-                None => None,
+            // A sidecar that can't be read is not ours to judge, so its image stays.
+            let Ok(sidecar) = crate::rescan::read_json::<VersionSidecar>(&path) else {
+                return Ok(true);
             };
-            let is_own = known
-                .as_ref()
-                .is_some_and(|v| v.image.as_ref() == Some(image) && v.state != State::Purged);
-            if known.is_none() || is_own {
+            let left_behind = tx.version(sidecar.id)?.is_some_and(|row| {
+                let elsewhere = row.image.as_ref() != Some(image) || row.state == State::Purged;
+                elsewhere && row.changed_ms >= sidecar.changed_ms
+            });
+            if !left_behind {
                 return Ok(true);
             }
         }

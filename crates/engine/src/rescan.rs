@@ -105,7 +105,10 @@ impl Engine {
 
     fn rescan_version(&self, sidecar: VersionSidecar) -> Result<bool, EngineError> {
         self.store.write_durably(|tx| {
-            if tx.version(sidecar.id)?.is_some() {
+            let known = tx.version(sidecar.id)?;
+            let is_newer =
+                |row: &VersionRow| row.operation.is_none() && row.changed_ms < sidecar.changed_ms;
+            if known.as_ref().is_some_and(|row| !is_newer(row)) {
                 return Ok(false);
             }
             let template = tx.ensure_template(&sidecar.template, sidecar.created_ms)?;
@@ -126,7 +129,11 @@ impl Engine {
                 changed_ms: sidecar.changed_ms,
                 verified_ms: sidecar.verified_ms,
             };
-            tx.insert_version(&row)?;
+            match known {
+                // The catalog is older than the disk: a backup of it was put back.
+                Some(_) => tx.update_version(&row)?,
+                None => tx.insert_version(&row)?,
+            }
             for exception in sidecar.exceptions {
                 tx.put_exception(row.id, &ExceptionRow::from(exception))?;
             }
@@ -238,7 +245,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
     Ok(paths)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, EngineError> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, EngineError> {
     let file = std::fs::File::open(path).map_err(EngineError::io("read", path))?;
     let mut text = Vec::new();
     file.take(LIMIT_BYTES)

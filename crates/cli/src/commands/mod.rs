@@ -34,7 +34,7 @@ impl Session {
     /// Prints a note for people to standard error.
     fn note(&self, text: &str) {
         if !self.global.quiet {
-            eprintln!("{text}");
+            crate::output::say(text);
         }
     }
 }
