@@ -7,6 +7,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::guest_names;
+use crate::import::DOWNLOAD;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::{GuestId, ImageId};
 use stampo_core::lifecycle::{State, Verb};
@@ -14,6 +15,10 @@ use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::size::ByteSize;
 use stampo_store::{GuestRow, VersionRow};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long an interrupted download is kept.
+const DOWNLOAD_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One thing in the store, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +44,7 @@ pub enum SubjectKind {
     Image(ImageId),
     /// A guest.
     Guest(stampo_core::names::GuestName),
-    /// What dead processes left in staging.
+    /// A part of a download that an interrupted import left, by its name.
     Staging,
 }
 
@@ -64,6 +69,7 @@ impl Engine {
         for image in self.image_ids()? {
             subjects.extend(self.judge_image(&image)?);
         }
+        subjects.extend(self.judge_downloads(now)?);
         Ok(subjects)
     }
 
@@ -89,7 +95,7 @@ impl Engine {
             }
             SubjectKind::Guest(name) => self.remove(name, None),
             SubjectKind::Image(image) => self.drop_unneeded_image(image, None).map(drop),
-            SubjectKind::Staging => self.sweep_staging(),
+            SubjectKind::Staging => self.forget_download(&subject.name),
         }
     }
 
@@ -164,6 +170,48 @@ impl Engine {
             goes,
             reason,
         })
+    }
+
+    /// Downloads that no running import goes on with. They are kept for a while, so that the same
+    /// import can go on with them.
+    fn judge_downloads(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
+        let paths = crate::rescan::list(&self.home.join("downloads"))?;
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let running = self.store.read(|tx| tx.running_operations())?;
+        let mut subjects = Vec::new();
+        for path in paths {
+            let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
+                continue;
+            };
+            let plain = name.trim_start_matches('.');
+            let is_used = running.iter().any(|operation| {
+                let used = operation
+                    .request
+                    .get(DOWNLOAD)
+                    .and_then(|used| used.as_str());
+                used.is_some_and(|used| plain.starts_with(used))
+            });
+            let meta = std::fs::metadata(&path).ok();
+            let age = meta
+                .as_ref()
+                .and_then(|meta| meta.modified().ok()?.elapsed().ok());
+            let is_old = age.is_some_and(|age| age > DOWNLOAD_GRACE);
+            let (goes, reason) = match () {
+                () if is_used => (false, "an import works on it"),
+                () if now || is_old => (true, "a download that no import goes on with"),
+                () => (false, "a download that the same import can go on with"),
+            };
+            subjects.push(Subject {
+                kind: SubjectKind::Staging,
+                name: plain.to_owned(),
+                size: ByteSize(meta.map_or(0, |meta| meta.len())),
+                goes,
+                reason: reason.to_owned(),
+            });
+        }
+        Ok(subjects)
     }
 
     /// An image is judged only when no version has it; then its version's own line is enough.

@@ -84,6 +84,10 @@ fn plain() -> Vec<Trial> {
             refusals::bad_input_is_refused_before_anything_is_made,
         ),
         trial(
+            "an_interrupted_download_is_collected",
+            refusals::an_interrupted_download_is_collected,
+        ),
+        trial(
             "a_base_with_linked_clones_is_refused_with_their_names",
             refusals::a_base_with_linked_clones_is_refused_with_their_names,
         ),

@@ -345,6 +345,19 @@ pub fn bad_input_is_refused_before_anything_is_made() {
     assert_clean(&home.path(), "after all refusals");
 }
 
+/// What an interrupted import downloaded stays for the next try, until it is collected.
+pub fn an_interrupted_download_is_collected() {
+    let home = home();
+    let engine = home.engine();
+    let part = home.path().join("downloads/0123abcd.part");
+    std::fs::create_dir_all(part.parent().expect("a parent")).expect("made");
+    std::fs::write(&part, "half").expect("written");
+    engine.gc(false).expect("collected");
+    assert!(part.exists(), "it may still be gone on with");
+    engine.gc(true).expect("collected");
+    assert!(!part.exists(), "it stays for ever");
+}
+
 pub fn a_base_with_linked_clones_is_refused_with_their_names() {
     let home = home();
     let engine = home.engine();
