@@ -72,15 +72,34 @@ struct SpecFileEntry {
     group: Option<String>,
 }
 
+/// The largest file of the host that is read for a guest.
+const FILE_LIMIT_BYTES: u64 = 256 << 20;
+
 fn usage(message: impl Into<String>) -> Problem {
     Problem::new(Kind::Usage, message)
 }
 
-fn read(path: &Path) -> Reply<Vec<u8>> {
-    std::fs::read(path).map_err(|error| usage(format!("read {}: {error}", path.display())))
+/// A regular file of the host, whole. A device or a pipe has no end, and is refused.
+pub fn read(path: &Path) -> Reply<Vec<u8>> {
+    let failed = |error: std::io::Error| usage(format!("read {}: {error}", path.display()));
+    let meta = std::fs::metadata(path).map_err(failed)?;
+    if !meta.is_file() {
+        return Err(usage(format!(
+            "read {}: it is not a regular file",
+            path.display()
+        )));
+    }
+    if meta.len() > FILE_LIMIT_BYTES {
+        let most = ByteSize(FILE_LIMIT_BYTES);
+        return Err(usage(format!(
+            "read {}: it is larger than {most}",
+            path.display()
+        )));
+    }
+    std::fs::read(path).map_err(failed)
 }
 
-fn read_text(path: &Path) -> Reply<String> {
+pub fn read_text(path: &Path) -> Reply<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| usage(format!("read {}: it is not UTF-8 text", path.display())))
 }

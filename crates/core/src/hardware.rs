@@ -99,7 +99,7 @@ pub enum HardwareError {
     #[error("give a guest {0} processors: choose 1 to 255")]
     Cpus(u32),
     /// Too little to start a kernel, or not a whole number of MiB.
-    #[error("give a guest {0} of memory: choose a whole number of MiB from 64M on")]
+    #[error("give a guest {0} of memory: choose a whole number of MiB from 64M to 16T")]
     Memory(ByteSize),
     /// More than eight interfaces.
     #[error("give a guest {0} network interfaces: choose at most 8")]
@@ -118,7 +118,8 @@ impl Hardware {
             return Err(HardwareError::Cpus(self.cpus));
         }
         let mib = 1 << 20;
-        if self.memory.bytes() < 64 * mib || !self.memory.bytes().is_multiple_of(mib) {
+        let possible = (64 * mib)..=(16 << 40);
+        if !possible.contains(&self.memory.bytes()) || !self.memory.bytes().is_multiple_of(mib) {
             return Err(HardwareError::Memory(self.memory));
         }
         if self.nics.len() > 8 {

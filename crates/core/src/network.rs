@@ -118,7 +118,7 @@ impl FromStr for Cidr {
             .ok()
             .filter(|p| (1..=most).contains(p))
             .ok_or_else(error)?;
-        if address.is_unspecified() || address.is_multicast() {
+        if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
             return Err(error());
         }
         Ok(Cidr { address, prefix })
@@ -215,7 +215,7 @@ impl AddressRange {
                 IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from(n as u32)),
                 IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(n)),
             };
-            if !taken(&address) {
+            if !taken(&address) && !self.is_reserved(&address) {
                 found.push(Cidr {
                     address,
                     prefix: self.prefix,
@@ -231,6 +231,17 @@ impl AddressRange {
             });
         }
         Ok(found)
+    }
+}
+
+impl AddressRange {
+    /// Whether this is the network's own address or its broadcast address, which no guest can have.
+    fn is_reserved(&self, address: &IpAddr) -> bool {
+        let (IpAddr::V4(v4), 1..=30) = (address, self.prefix) else {
+            return false;
+        };
+        let host = u32::from(*v4) & (u32::MAX >> self.prefix);
+        host == 0 || host == u32::MAX >> self.prefix
     }
 }
 
@@ -298,6 +309,16 @@ mod tests {
     }
 
     #[test]
+    fn the_ends_of_a_network_are_nobodys() {
+        let range: AddressRange = "192.0.2.254-192.0.3.2/24".parse().expect("valid");
+        let got = range.take(3, |_| false).expect("three are possible");
+        let got: Vec<String> = got.iter().map(Cidr::to_string).collect();
+        assert_eq!(got, ["192.0.2.254/24", "192.0.3.1/24", "192.0.3.2/24"]);
+        let own: AddressRange = "10.0.0.0/24".parse().expect("valid");
+        assert!(own.take(1, |_| false).is_err());
+    }
+
+    #[test]
     fn odd_addresses_are_refused() {
         for bad in [
             "",
@@ -306,6 +327,7 @@ mod tests {
             "1.2.3.4/33",
             "0.0.0.0/8",
             "224.0.0.1/8",
+            "127.0.0.1/8",
             "x/24",
             "::/64",
             "fe80::1/129",

@@ -212,6 +212,13 @@ fn check_user(user: &User) -> Result<(), PersonalisationError> {
             "start with a-z or '_', then a-z, 0-9, '-' or '_', 32 at most",
         );
     }
+    if user.name == "root" {
+        return refuse(
+            "user",
+            &user.name,
+            "root is there: give its ssh keys and its password hash instead",
+        );
+    }
     for group in &user.groups {
         if !valid_name(group) {
             return refuse(

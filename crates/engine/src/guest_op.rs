@@ -55,7 +55,7 @@ impl Engine {
             self.refuse_if_guest_busy(tx, &row, ask.verb)?;
             if row.state != ask.from {
                 return Err(EngineError::Conflict {
-                    act: format!("{} {}", ask.verb, ask.name),
+                    act: format!("{} {}", words(ask.verb), ask.name),
                     why: format!("it is {}, not {}", row.state, ask.from),
                 });
             }
@@ -84,7 +84,7 @@ impl Engine {
         match tx.operation(id)? {
             Some(operation) if operation.state == OperationState::Running => {
                 Err(EngineError::Conflict {
-                    act: format!("{verb} {}", row.name),
+                    act: format!("{} {}", words(verb), row.name),
                     why: format!(
                         "its {} is going on; wait for it, or cancel it",
                         operation.kind
@@ -163,6 +163,15 @@ impl Engine {
             CloneKind::Full => CloneKind::Linked,
             CloneKind::Linked => CloneKind::Full,
         };
+        let own = dir.join(disk_name(row.kind));
+        if !own.exists() {
+            // An older catalog was put back: what is there may be the only disk.
+            let why = format!("its disk {} is missing; nothing was removed", own.display());
+            return Err(EngineError::Conflict {
+                act: format!("settle {}", row.name),
+                why,
+            });
+        }
         for name in [
             disk_name(other).to_owned(),
             format!("{WORKING}{}", disk_name(row.kind)),
@@ -207,5 +216,14 @@ impl Engine {
             _ => failure,
         };
         work.end(state, why.as_deref(), |_| Ok(()))
+    }
+}
+
+/// A verb as a sentence has it.
+fn words(verb: &str) -> String {
+    match verb {
+        "restore_guest" => "bring back".to_owned(),
+        "trash" => "remove".to_owned(),
+        other => other.replace('_', " "),
     }
 }

@@ -168,7 +168,9 @@ impl Seen {
             let call = call.trim_start();
             // The end of a call whose start was judged, or a thread that ended within it.
             let rest = call.starts_with("<...") || call.starts_with("???");
-            if rest && !is_wall(call) {
+            // Ending itself is no way out.
+            let ends_itself = call.starts_with(&format!("kill({pid}, SIGKILL"));
+            if (rest && !is_wall(call)) || ends_itself {
                 continue;
             }
             if call.starts_with("execve(") && call.contains("stampo-intake-child") {

@@ -36,9 +36,7 @@ pub fn cp(session: &Session, args: &CpArgs) -> Result<ExitCode, Problem> {
             write_host(&host_target(&to, &path), &content)?;
         }
         (Side::Host(from), Side::Guest(guest, path)) => {
-            let content = std::fs::read(&from).map_err(|error| {
-                Problem::new(Kind::Usage, format!("read {}: {error}", from.display()))
-            })?;
+            let content = crate::spec::read(&from)?;
             session.api.write_file(&guest, &path, &content)?;
         }
         _ => {

@@ -75,15 +75,16 @@ fn print_one(session: &Session, guest: Guest) -> Result<ExitCode, Problem> {
 /// `rm`.
 pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
     let keep_s = args.keep.as_deref().map(seconds).transpose()?;
-    for name in &args.guests {
-        let guest = session.api.guest(name)?;
-        if guest.power == "running" && !args.force {
-            let problem = Problem::new(Kind::Conflict, format!("remove {name}: it runs"));
-            return Err(problem
-                .hint(format!("stampo stop {name}"))
-                .hint(format!("stampo rm --force {name}")));
-        }
-        session.api.remove(name, keep_s)?;
+    for (done, name) in args.guests.iter().enumerate() {
+        remove_one(session, name, keep_s, args.force).map_err(|problem| {
+            // What was removed before stays removed; the exit code says so.
+            let kind = if done > 0 {
+                Kind::Partial
+            } else {
+                problem.kind
+            };
+            Problem { kind, ..problem }
+        })?;
         match keep_s {
             Some(_) => session.note(&format!(
                 "{name} removed; bring it back: stampo undelete {name}"
@@ -92,6 +93,17 @@ pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn remove_one(session: &Session, name: &GuestName, keep_s: Option<u64>, force: bool) -> Reply<()> {
+    let guest = session.api.guest(name)?;
+    if guest.power == "running" && !force {
+        let problem = Problem::new(Kind::Conflict, format!("remove {name}: it runs"));
+        return Err(problem
+            .hint(format!("stampo stop {name}"))
+            .hint(format!("stampo rm --force {name}")));
+    }
+    session.api.remove(name, keep_s)
 }
 
 /// A time as in `90s`, `30m`, `12h` or `7d`.

@@ -11,6 +11,9 @@ use std::process::{Command, ExitCode};
 /// The most that is passed on as standard input.
 const INPUT_LIMIT_BYTES: u64 = 16 << 20;
 
+/// Where the driver cuts what a command prints.
+const OUTPUT_LIMIT_BYTES: usize = 16 << 20;
+
 /// `ssh`: becomes the ssh program, with the guest's host keys pinned.
 pub fn ssh(session: &Session, args: &SshArgs) -> Result<ExitCode, Problem> {
     let (user, name) = args
@@ -82,6 +85,9 @@ pub fn exec(session: &Session, args: &ExecArgs) -> Result<ExitCode, Problem> {
         timeout_s: args.timeout,
     };
     let reply = session.api.exec(request)?;
+    if reply.stdout.len().max(reply.stderr.len()) >= OUTPUT_LIMIT_BYTES {
+        session.note("note: the agent passes on 16 MiB at most, and this was cut; use stampo ssh");
+    }
     std::io::stdout().write_all(&reply.stdout).map_err(failed)?;
     std::io::stderr().write_all(&reply.stderr).map_err(failed)?;
     Ok(ExitCode::from(u8::try_from(reply.exit_code).unwrap_or(1)))

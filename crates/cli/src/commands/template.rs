@@ -148,7 +148,7 @@ fn build(session: &Session, args: &BuildArgs) -> Result<ExitCode, Problem> {
             format!("read {}: {error}", args.recipe.display()),
         )
     };
-    let recipe = std::fs::read_to_string(&args.recipe).map_err(unreadable)?;
+    let recipe = crate::spec::read_text(&args.recipe)?;
     let path = args.recipe.canonicalize().map_err(unreadable)?;
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
     let request = BuildRequest {
