@@ -229,11 +229,10 @@ impl Engine {
             let image = image
                 .parse()
                 .map_err(EngineError::room("read the operation's image"))?;
-            if !self.drop_unneeded_image(&image, Some(work.id))? {
-                for row in versions.iter().filter(|r| r.image.as_ref() != Some(&image)) {
-                    self.remove_version_sidecar(&image, row)?;
-                }
+            for row in versions.iter().filter(|r| r.image.as_ref() != Some(&image)) {
+                self.remove_version_sidecar(&image, row)?;
             }
+            self.drop_unneeded_image(&image, Some(work.id))?;
         }
         self.faults.reach("back.image");
         work.end(state, Some(why), |tx| {

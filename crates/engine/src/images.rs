@@ -7,7 +7,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::sidecar::VersionSidecar;
+use crate::sidecar::{GuestSidecar, VersionSidecar};
 use stampo_core::ids::{ImageId, OperationId};
 use stampo_core::lifecycle::State;
 use stampo_store::{GuestRow, Tx};
@@ -26,7 +26,11 @@ impl Engine {
         by: Option<OperationId>,
     ) -> Result<bool, EngineError> {
         self.store.write(|tx| {
-            if self.image_need(tx, image, by)?.is_some() {
+            // What the catalog does not know may need it too: see `has_unknown_sidecars`.
+            if self.image_need(tx, image, by)?.is_some()
+                || self.has_unknown_sidecars(tx, image)?
+                || self.has_unknown_reader(tx, image)?
+            {
                 return Ok(false);
             }
             self.pool
@@ -78,6 +82,20 @@ impl Engine {
                 elsewhere && row.changed_ms >= sidecar.changed_ms
             });
             if !left_behind {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a guest that the catalog does not know, but that has a sidecar, reads this image.
+    fn has_unknown_reader(&self, tx: &Tx<'_>, image: &ImageId) -> Result<bool, EngineError> {
+        for dir in crate::rescan::list(self.driver.guests_dir())? {
+            let path = dir.join(crate::sidecar::GUEST);
+            let Ok(sidecar) = crate::rescan::read_json::<GuestSidecar>(&path) else {
+                continue;
+            };
+            if sidecar.image == *image && tx.guest(sidecar.id)?.is_none() {
                 return Ok(true);
             }
         }

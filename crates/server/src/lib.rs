@@ -5,6 +5,7 @@
 
 mod answer;
 mod convert;
+mod home;
 mod local;
 mod open;
 mod problem;

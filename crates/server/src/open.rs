@@ -27,9 +27,10 @@ pub fn open(home: Option<PathBuf>) -> Result<Opened, Problem> {
         found
     };
     let guests = home.join("guests");
-    stampo_image::durable::ensure_dir(&home, 0o700)
-        .and_then(|()| stampo_image::durable::ensure_dir(&guests, 0o700))
-        .map_err(|error| failed("make the home directory", &error).hint("stampo --home DIR …"))?;
+    let made = |error| failed("make the home directory", &error).hint("stampo --home DIR …");
+    stampo_image::durable::ensure_dir(&home, 0o700).map_err(made)?;
+    crate::home::check(&home)?;
+    stampo_image::durable::ensure_dir(&guests, 0o700).map_err(made)?;
     let options = Options {
         cache_dir: Some(home.clone()),
         ..Options::default()
