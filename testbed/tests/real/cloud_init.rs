@@ -8,7 +8,7 @@ fn cloud_init_runs_user_data_and_leaves_identity_alone() {
     let stampo = Stampo::new();
     stampo.publish("cloud", "testbed/recipes/cloud.toml");
     let user_data = stampo.path("user-data");
-    let text = "#cloud-config\nwrite_files:\n- path: /run/from-user-data\n  content: yes\nruncmd:\n- [touch, /run/ran]\n";
+    let text = "#cloud-config\nwrite_files:\n- path: /run/from-user-data\n  content: 'yes'\nruncmd:\n- [touch, /run/ran]\n";
     std::fs::write(&user_data, text).expect("written");
     let user_data = user_data.display().to_string();
     let made = stampo.clones(
