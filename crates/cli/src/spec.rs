@@ -11,6 +11,7 @@ use stampo_core::network::AddressRange;
 use stampo_core::personalisation::{File, Personalisation, User};
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -79,24 +80,22 @@ fn usage(message: impl Into<String>) -> Problem {
     Problem::new(Kind::Usage, message)
 }
 
-/// A regular file of the host, whole. A device or a pipe has no end, and is refused.
+/// A file or pipe of the host, whole. What has no end is refused.
 pub fn read(path: &Path) -> Reply<Vec<u8>> {
     let failed = |error: std::io::Error| usage(format!("read {}: {error}", path.display()));
-    let meta = std::fs::metadata(path).map_err(failed)?;
-    if !meta.is_file() {
-        return Err(usage(format!(
-            "read {}: it is not a regular file",
-            path.display()
-        )));
-    }
-    if meta.len() > FILE_LIMIT_BYTES {
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > FILE_LIMIT_BYTES {
         let most = ByteSize(FILE_LIMIT_BYTES);
         return Err(usage(format!(
             "read {}: it is larger than {most}",
             path.display()
         )));
     }
-    std::fs::read(path).map_err(failed)
+    Ok(bytes)
 }
 
 pub fn read_text(path: &Path) -> Reply<String> {

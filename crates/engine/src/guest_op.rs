@@ -165,12 +165,9 @@ impl Engine {
         };
         let own = dir.join(disk_name(row.kind));
         if !own.exists() {
-            // An older catalog was put back: what is there may be the only disk.
-            let why = format!("its disk {} is missing; nothing was removed", own.display());
-            return Err(EngineError::Conflict {
-                act: format!("settle {}", row.name),
-                why,
-            });
+            // An older catalog was put back: what is there may be the guest's only disk.
+            tracing::warn!(guest = %row.name, disk = %own.display(), "missing, so nothing is removed");
+            return Ok(());
         }
         for name in [
             disk_name(other).to_owned(),

@@ -120,6 +120,11 @@ impl Engine {
             .stage()
             .map_err(EngineError::room("make a place for the import"))?;
         self.faults.reach("import.staged");
+        // Held until the download is forgotten, at the end of this function.
+        let _lock = match is_url(&import.source.source) {
+            true => Some(self.lock_download(work, &download_name(&import.source.source))?),
+            false => None,
+        };
         let fetched = self.fetch(work, &label, &import.source.source, import.sha256)?;
         self.faults.reach("import.fetched");
         let disk = staging.path().join("disk.raw");
@@ -236,11 +241,17 @@ impl Engine {
         let dir = self.home.join("downloads");
         stampo_image::durable::ensure_dir(&dir, 0o700)
             .map_err(EngineError::room("make a place for downloads"))?;
-        Ok(dir.join(blake3::hash(url.as_bytes()).to_hex().as_str()))
+        Ok(dir.join(download_name(url)))
     }
 
     /// Removes the download of this name, which was taken in, with what its resumption needed.
+    ///
+    /// A download that another process is working on is left to it.
     pub(crate) fn forget_download(&self, name: &str) -> Result<(), EngineError> {
+        let lock = self.try_lock_download(name)?;
+        if lock.is_none() && !Engine::holds_download(name) {
+            return Ok(());
+        }
         for path in crate::rescan::list(&self.home.join("downloads"))? {
             let found = path.file_name().map(|found| found.to_string_lossy());
             if found.is_some_and(|found| found.trim_start_matches('.').starts_with(name)) {
@@ -250,6 +261,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The name of a URL's download: no part of the URL, which may hold secrets.
+fn download_name(url: &str) -> String {
+    blake3::hash(url.as_bytes()).to_hex().to_string()
 }
 
 fn check_sum(

@@ -10,6 +10,7 @@ mod born;
 mod build;
 mod change;
 mod clone;
+mod download_lock;
 mod edit;
 mod engine;
 mod error;

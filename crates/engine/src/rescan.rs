@@ -104,6 +104,13 @@ impl Engine {
     }
 
     fn rescan_version(&self, sidecar: VersionSidecar) -> Result<bool, EngineError> {
+        if sidecar.number == 0 || (sidecar.state.is_clonable() && sidecar.proof.is_none()) {
+            let why = "it names what stampo never records".to_owned();
+            return Err(EngineError::Conflict {
+                act: format!("take in {}", sidecar.id),
+                why,
+            });
+        }
         self.store.write_durably(|tx| {
             let known = tx.version(sidecar.id)?;
             let is_newer =

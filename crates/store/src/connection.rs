@@ -105,6 +105,10 @@ impl Store {
         connection
             .pragma_update(None, "foreign_keys", true)
             .map_err(opened)?;
+        // Plans hold secrets until their guest is made; what is overwritten must be gone.
+        connection
+            .pragma_update(None, "secure_delete", true)
+            .map_err(opened)?;
         let store = Store {
             connection: Mutex::new(connection),
             path: path.to_owned(),
@@ -191,6 +195,14 @@ impl Store {
         let result = run(&mut connection, act);
         synchronous(&connection, "NORMAL")?;
         result
+    }
+
+    /// Moves everything from the write-ahead log into the catalog and empties the log, so that no
+    /// older form of a row stays in it. Readers in other processes may keep it from being emptied.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let connection = self.lock();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
     }
 
     /// SQLite's own check of the whole file: the faults that it found, none when it is sound.

@@ -159,11 +159,13 @@ impl Engine {
         let failed = all - made.len();
         let Some(first) = failures.into_iter().next() else {
             work.end(OperationState::Done, None, |_| Ok(()))?;
+            self.forget_secrets();
             return Ok(made);
         };
         let chain = first.chain();
         if made.is_empty() {
             work.end(OperationState::Failed, Some(&chain), |_| Ok(()))?;
+            self.forget_secrets();
             return Err(first);
         }
         let partial = EngineError::Partial {
@@ -172,6 +174,7 @@ impl Engine {
             first: chain,
         };
         work.end(OperationState::Done, Some(&partial.chain()), |_| Ok(()))?;
+        self.forget_secrets();
         Err(partial)
     }
 
@@ -225,6 +228,7 @@ impl Engine {
         work.end(OperationState::Undone, Some("cancelled"), |tx| {
             self.audit(tx, "cancel", &work.id.to_string(), "clone")
         })?;
+        self.forget_secrets();
         Err(EngineError::Cancelled)
     }
 
@@ -235,6 +239,13 @@ impl Engine {
         watch: &dyn Watch,
     ) -> Result<Vec<GuestRow>, EngineError> {
         self.run_clone(&Work::new(self, id, watch))
+    }
+
+    /// Empties the catalog's log of plans as they were before: they held what was personalised.
+    fn forget_secrets(&self) {
+        if let Err(error) = self.store.checkpoint() {
+            tracing::warn!(%error, "older forms of rows stay in the catalog's log for now");
+        }
     }
 
     /// Saves a guest row in its next state.
