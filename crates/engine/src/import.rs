@@ -15,6 +15,7 @@ use stampo_image::download::{DownloadLimits, download, shown_url};
 use stampo_image::intake::{DeclaredFormat, IntakeRequest, Limits, take_in};
 use stampo_store::VersionRow;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// The key in an operation's request that holds the name of its download.
@@ -129,7 +130,7 @@ impl Engine {
         self.faults.reach("import.fetched");
         let disk = staging.path().join("disk.raw");
         work.phase(&label, "intake", || {
-            let taken = self.take_in(work, &fetched, import.format, &disk)?;
+            let taken = self.take_in(work, fetched, import.format, &disk)?;
             let detail = format!(
                 "{} of data in a disk of {}",
                 ByteSize(taken.data_bytes),
@@ -149,11 +150,10 @@ impl Engine {
     fn take_in(
         &self,
         work: &Work<'_>,
-        from: &Path,
+        source: File,
         declared: DeclaredFormat,
         to: &Path,
     ) -> Result<stampo_image::intake::Taken, EngineError> {
-        let source = File::open(from).map_err(EngineError::io("read", from))?;
         let destination = File::options()
             .read(true)
             .write(true)
@@ -184,25 +184,26 @@ impl Engine {
         label: &str,
         source: &str,
         sha256: Option<Sha256Sum>,
-    ) -> Result<PathBuf, EngineError> {
+    ) -> Result<File, EngineError> {
         if is_url(source) {
-            return self.download(work, label, source, sha256);
+            let path = self.download(work, label, source, sha256)?;
+            return File::open(&path).map_err(EngineError::io("read", path));
         }
-        let path = PathBuf::from(source);
+        let path = Path::new(source);
+        let file = File::open(path).map_err(EngineError::io("read", path))?;
         if let Some(wanted) = sha256 {
+            // Through the descriptor: another file put under the name later is not what is taken in.
+            let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
             work.phase(label, "checksum", || {
-                check_sum(
-                    &path,
-                    wanted,
-                    &PhaseProgress {
-                        work,
-                        phase: "checksum",
-                    },
-                )?;
+                let progress = PhaseProgress {
+                    work,
+                    phase: "checksum",
+                };
+                check_sum(path, &opened, wanted, &progress)?;
                 Ok(((), "SHA-256 as given".to_owned()))
             })?;
         }
-        Ok(path)
+        Ok(file)
     }
 
     fn download(
@@ -268,12 +269,14 @@ fn download_name(url: &str) -> String {
     blake3::hash(url.as_bytes()).to_hex().to_string()
 }
 
+/// Whether the open file that was found at `path` has the checksum that was given.
 fn check_sum(
     path: &Path,
+    opened: &Path,
     wanted: Sha256Sum,
     progress: &PhaseProgress<'_, '_>,
 ) -> Result<(), EngineError> {
-    let found = sha256_file(path, progress)
+    let found = sha256_file(opened, progress)
         .map_err(EngineError::room(format!("read {}", path.display())))?;
     if found == wanted {
         return Ok(());

@@ -10,9 +10,13 @@ use crate::passport::VersionFactsCache;
 use crate::sidecar::{FORMAT, GUEST, GuestSidecar, LIMIT_BYTES, VersionSidecar};
 use crate::work::{Unwatched, Work};
 use serde::de::DeserializeOwned;
+use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::{ImageId, VersionId};
-use stampo_store::{ExceptionRow, GuestRow, OperationState, VersionRow};
+use stampo_core::lifecycle::State;
+use stampo_core::names::{VersionRef, VersionSelect};
+use stampo_core::size::ByteSize;
+use stampo_store::{ExceptionRow, GuestRow, OperationState, Tx, VersionRow};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -148,6 +152,37 @@ impl Engine {
         })
     }
 
+    /// The record of a purged version that a guest's sidecar still names.
+    fn tombstone(
+        &self,
+        tx: &Tx<'_>,
+        guest: &GuestSidecar,
+        path: &Path,
+    ) -> Result<VersionRow, EngineError> {
+        let reference: VersionRef = guest.version_label.parse()?;
+        let VersionSelect::Number(number) = reference.select else {
+            return Err(unusable(path, "it does not name its version"));
+        };
+        let template = tx.ensure_template(&reference.template, guest.created_ms)?;
+        Ok(VersionRow {
+            id: guest.version,
+            template_id: template.id,
+            template: template.name,
+            number,
+            state: State::Purged,
+            image: None,
+            virtual_size: guest.plan.disk_size,
+            data: ByteSize(0),
+            hardware: guest.plan.hardware.clone(),
+            origin: serde_json::json!({ "kind": "unknown" }),
+            proof: None,
+            operation: None,
+            created_ms: guest.created_ms,
+            changed_ms: self.now_ms(),
+            verified_ms: None,
+        })
+    }
+
     fn rescan_guest(&self, path: &Path) -> Result<Option<String>, EngineError> {
         let sidecar: GuestSidecar = read_json(path)?;
         check_format(path, sidecar.format)?;
@@ -165,7 +200,11 @@ impl Engine {
                 return Ok(None);
             }
             if tx.version(sidecar.version)?.is_none() {
-                return Err(unusable(path, "its version is not in the catalog"));
+                if sidecar.kind == CloneKind::Linked {
+                    return Err(unusable(path, "its version is not in the catalog"));
+                }
+                // It needs nothing of its version, which was purged: only the record comes back.
+                tx.insert_version(&self.tombstone(tx, &sidecar, path)?)?;
             }
             let row = GuestRow {
                 id: sidecar.id,

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 #[ignore = "builds and boots real guests: ./test"]
 fn three_clones_from_packages_to_removal() {
     let stampo = Stampo::new();
+    killed_while_building(&stampo);
     stampo.publish("web", "examples/web.toml");
     refusals(&stampo);
     let made = stampo.clones("web", "app-{n}", &["--count", "3", "--user", "admin:sudo"]);
@@ -22,6 +23,30 @@ fn three_clones_from_packages_to_removal() {
     daily_verbs(&stampo);
     stops_and_keeps_its_identity(&stampo);
     removal(&stampo);
+}
+
+/// A build that is killed leaves nothing: the next command sees to that.
+fn killed_while_building(stampo: &Stampo) {
+    let recipe = stampo_testbed::project()
+        .join("examples/web.toml")
+        .display()
+        .to_string();
+    let mut build = stampo
+        .command(&["template", "build", "web", "-q", "-f", &recipe])
+        .spawn()
+        .expect("starts");
+    std::thread::sleep(std::time::Duration::from_secs(20));
+    build.kill().expect("it was still building");
+    build.wait().expect("it ended");
+    let said = stampo.run(&["template", "ls", "--all"]);
+    assert!(said.stderr.contains("was interrupted"), "{}", said.stderr);
+    assert_eq!(stampo.ok(&["template", "ls", "--all", "-o", "name"]), "");
+    for name in ["images", "staging", "guests", "trash"] {
+        let left = std::fs::read_dir(stampo.home().join(name))
+            .expect("listed")
+            .count();
+        assert_eq!(left, 0, "{name} is empty again");
+    }
 }
 
 /// What the lifecycle forbids, before any clone exists.

@@ -145,7 +145,8 @@ fn start(home: &Path, seed: u64) -> Child {
 pub fn several_processes_may_work_and_die_on_one_home() {
     let seed: u64 = match std::env::var("STAMPO_SEED") {
         Ok(given) => given.parse().expect("STAMPO_SEED is a number"),
-        Err(_) => rand::random_range(0..1_000_000),
+        // One that has found a defect; how the processes interleave differs at every run.
+        Err(_) => 62_430,
     };
     eprintln!("repeat with STAMPO_SEED={seed}");
     let home = Home::published();
