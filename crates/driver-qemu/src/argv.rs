@@ -4,8 +4,8 @@
 //! secret (other users see a process's arguments), only options that QEMU 7.2 has. Values that
 //! hold commas are written as JSON or with the comma doubled (QEMU `qemu-options.hx`).
 //!
-//! The machine is q35 for both kinds of firmware: `pc` starts no faster (see the boot figures in
-//! the benchmark notes), and NVMe, TPM and PCI Express hotplug want q35.
+//! The machine is q35 for both kinds of firmware: `pc` started no faster when both were tried
+//! under emulation, and NVMe, TPM and PCI Express hotplug want q35.
 
 mod disks;
 mod network;
