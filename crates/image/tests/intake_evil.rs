@@ -161,6 +161,7 @@ impl Seen {
         let mut seen = Seen::default();
         let (mut children, mut walled) = (BTreeSet::new(), BTreeSet::new());
         let threads = threads_of_children(log);
+        let mut killed = BTreeSet::new();
         for line in log.lines() {
             let Some((pid, call)) = line.split_once(' ') else {
                 continue;
@@ -168,9 +169,15 @@ impl Seen {
             let call = call.trim_start();
             // The end of a call whose start was judged, or a thread that ended within it.
             let rest = call.starts_with("<...") || call.starts_with("???");
-            // Ending itself is no way out.
-            let ends_itself = call.starts_with(&format!("kill({pid}, SIGKILL"));
-            if (rest && !is_wall(call)) || ends_itself {
+            // The reader that is being killed by its owner: strace may tell the owner's call a second
+            // time, as that of a thread that dies of it.
+            let kill = call.split([')', '<']).next().unwrap_or_default().trim_end();
+            let is_kill = kill.starts_with("kill(");
+            if is_kill && !children.contains(pid) && !threads.contains(pid) {
+                killed.insert(kill);
+            }
+            let told_twice = is_kill && killed.contains(kill);
+            if (rest && !is_wall(call)) || told_twice {
                 continue;
             }
             if call.starts_with("execve(") && call.contains("stampo-intake-child") {
