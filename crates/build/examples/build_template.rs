@@ -1,7 +1,7 @@
 //! Builds a recipe into a directory and prints what takes how long:
 //! `cargo run -p stampo-build --example build_template -- recipe.toml DIRECTORY`.
 
-use stampo_build::{BuildProgress, Loaded, Phase, build};
+use stampo_build::{BuildProgress, Loaded, Mmdebstrap, Phase, build};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let loaded = Loaded::from_path(recipe)?;
     let times = Times(Mutex::new((start, None)));
-    let built = build(&loaded.recipe, staging, &times).map_err(|error| {
+    let built = build(&loaded.recipe, staging, &Mmdebstrap, &times).map_err(|error| {
         let source = error
             .source()
             .map(|source| format!(": {source}"))

@@ -4,19 +4,19 @@
 //! repeated in the same directory after it was interrupted at any point: what an earlier run left
 //! is removed first, and `disk.raw` gets its name only when it is complete and checked.
 
-use crate::bootstrap::{self, Bootstrap, BootstrapError, Mode};
+use crate::bootstrap::{self, BootstrapError, Mode};
 use crate::disk::{Assembly, DiskError, Layout, assemble};
+use crate::install::{Installer, LOG, Order, work_parent};
 use crate::lock::{LockError, LockedPackage, PackageLock, installed_packages};
 use crate::progress::{BuildProgress, Phase};
 use crate::recipe::Recipe;
-use crate::sources::{self, SourceError, Sources};
+use crate::sources::{self, SourceError};
 use crate::tools::{MissingTool, TOOLS, require};
 use crate::tree::{Tree, TreeError};
 use crate::validate::RecipeError;
 use stampo_core::hardware::Hardware;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -96,12 +96,16 @@ pub struct Built {
     pub reproducibility: Vec<String>,
 }
 
-/// Builds `recipe` in the existing directory `staging`.
+/// Builds `recipe` in the existing directory `staging`, its system installed by `installer`.
 ///
-/// Takes about 45 s for a small Debian on two cores, most of it mmdebstrap's. See [`BuildError`].
+/// Takes about 45 s for a small Debian on two cores, most of it [`Mmdebstrap`]'s. See
+/// [`BuildError`].
+///
+/// [`Mmdebstrap`]: crate::Mmdebstrap
 pub fn build(
     recipe: &Recipe,
     staging: &Path,
+    installer: &dyn Installer,
     progress: &dyn BuildProgress,
 ) -> Result<Built, BuildError> {
     progress.phase(Phase::Check);
@@ -110,9 +114,16 @@ pub fn build(
     let scratch = fresh_scratch(staging)?;
     let sources = sources::plan(recipe, &sources::host_sources(Path::new("/etc/apt")))?;
     let epoch = epoch(recipe);
-    let tree = install(recipe, &sources, epoch, mode, &scratch, progress)?;
-    let log = staging.join("build.log");
-    rename(&scratch.join("build.log"), &log)?;
+    let tree = installer.install(&Order {
+        recipe,
+        epoch,
+        scratch: &scratch,
+        progress,
+        sources: &sources,
+        mode,
+    })?;
+    let log = staging.join(LOG);
+    rename(&scratch.join(LOG), &log)?;
     let package_list = packages(&tree)?;
     if let Some(lock) = &recipe.lock {
         lock.check(&package_list)?;
@@ -141,7 +152,7 @@ pub fn build(
     })
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> BuildError + '_ {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> BuildError + '_ {
     move |source| BuildError::Io {
         path: path.to_owned(),
         source,
@@ -185,19 +196,10 @@ fn check_host(staging: &Path) -> Result<Mode, BuildError> {
     Ok(mode)
 }
 
-/// Where mmdebstrap makes its tree: on disk, and where other user ids may enter. A home directory
-/// is closed to them since Debian 12, and /tmp is memory since Debian 13.
-fn work_parent() -> PathBuf {
-    let given = std::env::var_os("TMPDIR").map(PathBuf::from);
-    given
-        .filter(|dir| dir.is_absolute() && dir.is_dir())
-        .unwrap_or_else(|| "/var/tmp".into())
-}
-
 /// An empty directory in `staging` for everything that is not a result; an earlier run's is gone.
 fn fresh_scratch(staging: &Path) -> Result<PathBuf, BuildError> {
     let staging = staging.canonicalize().map_err(at(staging))?;
-    for name in ["disk.raw", "build.log"] {
+    for name in ["disk.raw", LOG] {
         match fs::remove_file(staging.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(at(&staging)(error));
@@ -229,68 +231,6 @@ fn epoch(recipe: &Recipe) -> u64 {
         .or_else(|| recipe.lock.as_ref().map(|lock| lock.source_date_epoch))
         .or_else(snapshot)
         .unwrap_or_else(midnight)
-}
-
-/// What the work directories are called: this, the process, and something random.
-const WORK_PREFIX: &str = "stampo-build-";
-
-/// Removes work directories whose build was killed: mmdebstrap cleans up its own part when it is
-/// ended, so nothing but an empty shell is left. What can't be removed stays, and is no error: it
-/// is another user's, or a process of that number lives.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let rest = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(WORK_PREFIX));
-        let process = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        let gone = process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists());
-        if gone && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // The standard library never follows links here.
-            let removed = fs::remove_dir_all(entry.path());
-            tracing::debug!(?name, ?removed, "swept a killed build's directory");
-        }
-    }
-}
-
-/// Runs mmdebstrap and unpacks its tar as it comes.
-fn install(
-    recipe: &Recipe,
-    sources: &Sources,
-    epoch: u64,
-    mode: Mode,
-    scratch: &Path,
-    progress: &dyn BuildProgress,
-) -> Result<Tree, BuildError> {
-    let parent = work_parent();
-    sweep(&parent);
-    let work = tempfile::Builder::new()
-        .prefix(&format!("{WORK_PREFIX}{}-", std::process::id()))
-        .tempdir_in(&parent)
-        .map_err(at(&parent))?;
-    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o1777))
-        .map_err(at(work.path()))?;
-    let bootstrap = Bootstrap {
-        program: require("mmdebstrap")?,
-        recipe,
-        sources,
-        epoch,
-        mode,
-        work: work.path(),
-        staging: scratch,
-    };
-    let root = scratch.join("tree");
-    let tree = bootstrap.run(progress, |tar| {
-        let tree = Tree::unpack(&mut *tar, &root, epoch, &|| progress.is_cancelled());
-        // The program must not end on a closed pipe because of padding that nobody reads.
-        let rest = if tree.is_ok() {
-            io::copy(tar, &mut io::sink()).map(drop)
-        } else {
-            Ok(())
-        };
-        (tree.is_ok() && rest.is_ok(), tree)
-    })?;
-    Ok(tree?)
 }
 
 fn packages(tree: &Tree) -> Result<Vec<LockedPackage>, BuildError> {

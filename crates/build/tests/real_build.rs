@@ -4,7 +4,7 @@
 //! With `STAMPO_TESTBED` set to a directory, the first build's disk and lock stay there as
 //! `built/disk.raw` and `built/packages.lock`, for tests that need a real Debian guest.
 
-use stampo_build::{BuildProgress, Built, Loaded, PackageLock, Phase, Recipe, build};
+use stampo_build::{BuildProgress, Built, Loaded, Mmdebstrap, PackageLock, Phase, Recipe, build};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,8 @@ fn web() -> Recipe {
 fn build_in(recipe: &Recipe, staging: &Path) -> Built {
     std::fs::create_dir_all(staging).expect("a directory");
     let watch = Watch::new(None);
-    let built = build(recipe, staging, &watch).unwrap_or_else(|error| panic!("failed to {error}"));
+    let built = build(recipe, staging, &Mmdebstrap, &watch)
+        .unwrap_or_else(|error| panic!("failed to {error}"));
     let phases = watch.phases.into_inner().expect("no panic");
     assert_eq!(phases, Phase::ALL, "every phase is told once, in order");
     built
@@ -111,7 +112,7 @@ fn a_package_that_does_not_exist_is_named_and_nothing_stays() {
     let mut recipe = web();
     recipe.packages.insert("no-such-package".to_owned());
     let watch = Watch::new(None);
-    let error = build(&recipe, dir.path(), &watch)
+    let error = build(&recipe, dir.path(), &Mmdebstrap, &watch)
         .expect_err("must fail")
         .to_string();
     assert!(
@@ -125,7 +126,7 @@ fn a_package_that_does_not_exist_is_named_and_nothing_stays() {
 fn a_build_that_is_cancelled_while_packages_are_installed_ends_soon() {
     let dir = tempfile::tempdir_in("/var/tmp").expect("a directory");
     let watch = Watch::new(Some(Phase::Essential));
-    let error = build(&web(), dir.path(), &watch)
+    let error = build(&web(), dir.path(), &Mmdebstrap, &watch)
         .expect_err("must be cancelled")
         .to_string();
     assert!(error.contains("cancelled"), "{error}");

@@ -110,7 +110,8 @@ impl Engine {
             .map_err(EngineError::room("make a place for the build"))?;
         self.faults.reach("build.staged");
         let progress = Phases::new(work, row.label());
-        let result = stampo_build::build(&build.recipe, staging.path(), &progress);
+        let installer = self.installer.as_ref();
+        let result = stampo_build::build(&build.recipe, staging.path(), installer, &progress);
         progress.end()?;
         let built = match result {
             Ok(built) => built,
@@ -151,7 +152,7 @@ impl Engine {
         let kept = self.home.join("build-failed.log");
         let log = [staging.to_owned(), staging.join("scratch")]
             .into_iter()
-            .map(|place| place.join("build.log"))
+            .map(|place| place.join(stampo_build::LOG))
             .find(|log| log.exists())?;
         match std::fs::copy(&log, &kept) {
             Ok(_) => Some(kept),
@@ -205,6 +206,8 @@ impl BuildProgress for Phases<'_, '_> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((phase, Instant::now()));
         self.work.progress(phase.title(), 0, 0);
+        let faults = &self.work.engine.faults;
+        faults.reach(&format!("build.{phase:?}").to_lowercase());
     }
 
     fn detail(&self, text: &str) {

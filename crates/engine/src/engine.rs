@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::fault::Faults;
+use stampo_build::{Installer, Mmdebstrap};
 use stampo_core::names::GuestName;
 use stampo_driver::Driver;
 use stampo_image::pool::Pool;
@@ -45,6 +46,7 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) pool: Pool,
     pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) installer: Arc<dyn Installer>,
     pub(crate) settings: Settings,
     pub(crate) faults: Faults,
     pub(crate) me: ProcessIdentity,
@@ -66,6 +68,7 @@ impl Engine {
             store,
             pool,
             driver,
+            installer: Arc::new(Mmdebstrap),
             settings,
             faults,
             me,
@@ -76,6 +79,13 @@ impl Engine {
     #[must_use]
     pub fn with_faults(mut self, faults: Faults) -> Engine {
         self.faults = faults;
+        self
+    }
+
+    /// As this engine, with another installer of what is built. For tests.
+    #[must_use]
+    pub fn with_installer(mut self, installer: Arc<dyn Installer>) -> Engine {
+        self.installer = installer;
         self
     }
 

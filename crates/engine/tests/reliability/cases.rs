@@ -185,6 +185,12 @@ pub fn all() -> Vec<Case> {
             is(e, "web@1", State::Quarantined)
         }),
         case("accept", sealed_with_finding, accept, is_accepted),
+        case(
+            "build",
+            Home::empty,
+            |e| crate::system::build(e, "web"),
+            |e| is(e, "web@1", State::Draft),
+        ),
         case("failing_build", Home::published, failing_build, |e| {
             e.home().join("build-failed.log").exists()
         }),

@@ -115,6 +115,7 @@ pub fn open_with(home: &Path, faults: Faults, settings: Settings) -> Engine {
     Engine::open(home, driver, settings)
         .expect("an engine")
         .with_faults(faults)
+        .with_installer(Arc::new(crate::system::SmallSystem))
 }
 
 /// An engine on this home that has recovered.

@@ -16,6 +16,7 @@ mod races;
 mod real;
 mod refusals;
 mod speed;
+mod system;
 mod unique;
 
 use libtest_mimic::{Arguments, Trial};
