@@ -27,9 +27,18 @@ pub fn by_name(name: &str) -> Case {
     let found = all()
         .into_iter()
         .chain(on_real_guests())
+        .chain([URL])
         .find(|case| case.name == name);
     found.unwrap_or_else(|| panic!("no case {name}"))
 }
+
+/// What `downloads.rs` runs in a child.
+const URL: Case = Case {
+    name: "import_of_a_url",
+    prepare: Home::empty,
+    act: crate::downloads::import_of_a_url,
+    done: |e| is(e, "child@1", State::Draft),
+};
 
 /// The commands that only `real.rs` kills, at points of its own.
 fn on_real_guests() -> [Case; 2] {

@@ -48,12 +48,15 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
 
 /// Runs a case's command, which kills itself at this point: a name, or a number from 0.
 pub fn run_child(case: &str, home: &Path, at: &str) -> ExitStatus {
-    Command::new(std::env::current_exe().expect("this program"))
-        .env(CASE, case)
-        .env(HOME, home)
-        .env(KILL_AT, at)
-        .status()
-        .expect("this program starts")
+    let mut child = child(case, home, at);
+    child.status().expect("this program starts")
+}
+
+/// This program, as a child that has not started yet.
+pub fn child(case: &str, home: &Path, at: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.env(CASE, case).env(HOME, home).env(KILL_AT, at);
+    child
 }
 
 /// The names of the points that a case passes, from a run that nothing interrupts.

@@ -11,7 +11,9 @@ mod cancel;
 mod cases;
 mod clean;
 mod crash;
+mod downloads;
 mod home;
+mod older;
 mod races;
 mod real;
 mod refusals;
@@ -91,6 +93,22 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_base_with_linked_clones_is_refused_with_their_names",
             refusals::a_base_with_linked_clones_is_refused_with_their_names,
+        ),
+        trial(
+            "imports_of_one_url_wait_for_each_other",
+            downloads::imports_of_one_url_wait_for_each_other,
+        ),
+        trial(
+            "what_an_older_catalog_does_not_know_stays",
+            older::what_an_older_catalog_does_not_know_stays,
+        ),
+        trial(
+            "an_older_catalog_learns_newer_states",
+            older::an_older_catalog_learns_newer_states,
+        ),
+        trial(
+            "a_full_clone_of_a_purged_version_comes_back",
+            older::a_full_clone_of_a_purged_version_comes_back,
         ),
         trial(
             "real_guests_are_found_again",
