@@ -8,6 +8,7 @@ use stampo_build::{BuildProgress, Loaded, PackageLock, Phase, Recipe};
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{Evidence, Verb, transition};
 use stampo_core::names::TemplateName;
+use stampo_image::durable;
 use stampo_store::VersionRow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -154,10 +155,18 @@ impl Engine {
             .into_iter()
             .map(|place| place.join(stampo_build::LOG))
             .find(|log| log.exists())?;
-        match std::fs::copy(&log, &kept) {
-            Ok(_) => Some(kept),
+        let partial = durable::partial_path(&kept);
+        let copied = std::fs::copy(&log, &partial)
+            .map_err(EngineError::io("copy", &log))
+            .and_then(|_| {
+                durable::fsync_file(&partial)
+                    .and_then(|()| durable::rename_durably(&partial, &kept))
+                    .map_err(EngineError::room("keep it"))
+            });
+        match copied {
+            Ok(()) => Some(kept),
             Err(error) => {
-                tracing::warn!(%error, "the log of a failed build could not be kept");
+                tracing::warn!(error = %error.chain(), "the log of a failed build could not be kept");
                 None
             }
         }

@@ -122,13 +122,9 @@ impl Engine {
         image: &ImageId,
         row: &VersionRow,
     ) -> Result<(), EngineError> {
-        let path = self.version_sidecar_path(image, row.id);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(EngineError::io("remove", path)(error))
-            }
-            _ => Ok(()),
-        }
+        // Durably: the operation that removes it ends durably, and then nobody looks again.
+        durable::ensure_removed_durably(&self.version_sidecar_path(image, row.id))
+            .map_err(EngineError::room("remove a sidecar"))
     }
 
     /// Writes a guest's sidecar into its directory. A guest that is still being made is described

@@ -21,7 +21,8 @@ pub struct Verify {
 impl Engine {
     /// Claims a version for verification.
     pub fn submit_verify(&self, reference: &VersionRef) -> Result<Verify, EngineError> {
-        let verify = self.store.write(|tx| {
+        // Durably: the sidecar of a quarantine is written before its row is.
+        let verify = self.store.write_durably(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             if row.image.is_none() {
                 return Err(EngineError::NotFound {

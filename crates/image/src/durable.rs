@@ -145,6 +145,17 @@ pub fn ensure_removed(path: &Path) -> Result<(), DurableError> {
     }
 }
 
+/// Removes as [`ensure_removed`] does and waits until the name is gone for good.
+///
+/// What was gone before counts too: whoever removed it may not have waited.
+pub fn ensure_removed_durably(path: &Path) -> Result<(), DurableError> {
+    ensure_removed(path)?;
+    match fsync_parent(path) {
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +201,7 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o700);
         std::fs::write(deep.join("file"), b"x").expect("write");
         for _ in 0..2 {
+            ensure_removed_durably(&deep).expect("remove");
             ensure_removed(&dir.path().join("a")).expect("remove");
         }
         assert!(!dir.path().join("a").exists());

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::guest::GuestState;
+use stampo_image::durable;
 use stampo_store::GuestRow;
 
 impl Engine {
@@ -12,18 +13,15 @@ impl Engine {
             let mut row = row.clone();
             row.state = GuestState::Destroying;
             row.changed_ms = self.now_ms();
-            self.store.write(|tx| tx.update_guest(&row))?;
+            // Durably, before anything goes: a row that says *ready* has its files.
+            self.store.write_durably(|tx| tx.update_guest(&row))?;
             self.faults.reach("destroy.intent");
         }
         self.driver.ensure_undefined(row.id)?;
         self.faults.reach("destroy.undefined");
-        let dir = self.guest_dir(row.id);
-        match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(EngineError::io("remove", dir)(error));
-            }
-            _ => {}
-        }
+        // Durably: without its row nobody would look for the directory again.
+        durable::ensure_removed_durably(&self.guest_dir(row.id))
+            .map_err(EngineError::room("remove the guest's directory"))?;
         self.faults.reach("destroy.files");
         self.store.write(|tx| tx.delete_guest(row.id))?;
         self.faults.reach("destroy.row");

@@ -83,7 +83,8 @@ impl Engine {
     ) -> Result<(OperationRow, ClonePlan), EngineError> {
         let host = self.host_facts(spec)?;
         self.plan_clones(version, pattern, spec)?;
-        self.store.write(|tx| {
+        // Durably: the guests' directories are, and without rows nobody would know them.
+        self.store.write_durably(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
             let plan = self.plan_in(tx, &row, pattern, spec, &host)?;
             let subject = format!("{} guests of {}", plan.guests.len(), plan.version_label);
