@@ -135,8 +135,15 @@ impl Shelf {
             .map_err(|e| DriverError::io("encode", dir)(e.into()))?;
         let path = self.state_path(guest.definition.id);
         let fresh = path.with_extension("new");
-        fs::write(&fresh, text).map_err(DriverError::io("write", &fresh))?;
-        fs::rename(&fresh, &path).map_err(DriverError::io("rename", &fresh))
+        // Durable, as a real driver's definition is.
+        let written = File::create(&fresh).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(DriverError::io("write", &fresh))?;
+        fs::rename(&fresh, &path).map_err(DriverError::io("rename", &fresh))?;
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(DriverError::io("sync", dir))
     }
 
     pub fn remove(&self, id: GuestId) -> Result<Ensured, DriverError> {

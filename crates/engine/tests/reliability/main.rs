@@ -14,6 +14,7 @@ mod crash;
 mod downloads;
 mod home;
 mod older;
+mod power;
 mod races;
 mod real;
 mod refusals;
@@ -32,7 +33,11 @@ fn main() -> ExitCode {
     if let Some(code) = races::run_child_if_asked() {
         return code;
     }
+    if let Some(code) = power::run_child_if_asked() {
+        return code;
+    }
     let mut trials = plain();
+    trials.extend(power::trials());
     for case in cases::all() {
         trials.push(Trial::test(
             format!("killed_after_every_step_of_{}", case.name),
