@@ -163,6 +163,10 @@ impl PackageLock {
 }
 
 /// The installed packages of a dpkg database (deb822 paragraphs, `Status: … installed`), sorted.
+///
+/// # Errors
+/// [`LockError::NoStatus`] without any, or one without its fields; [`LockError::Entry`] for a name
+/// or version that no lock can hold.
 pub fn installed_packages(status: &str) -> Result<Vec<LockedPackage>, LockError> {
     let mut packages = Vec::new();
     for paragraph in status.split("\n\n") {
@@ -179,11 +183,8 @@ pub fn installed_packages(status: &str) -> Result<Vec<LockedPackage>, LockError>
         let (Some(name), Some(architecture), Some(version)) = (name, architecture, version) else {
             return Err(LockError::NoStatus);
         };
-        packages.push(LockedPackage {
-            name,
-            architecture,
-            version,
-        });
+        // What can't be read again is never written.
+        packages.push(format!("{name}:{architecture}={version}").try_into()?);
     }
     packages.sort();
     if packages.is_empty() {
@@ -259,5 +260,9 @@ mod tests {
             assert!(PackageLock::from_toml(&text).is_err(), "{bad:?}");
         }
         assert!(installed_packages("").is_err());
+        for bad in ["\u{fffd}b", "b c", ""] {
+            let status = STATUS.replace("Package: b\n", &format!("Package: {bad}\n"));
+            assert!(installed_packages(&status).is_err(), "{bad:?}");
+        }
     }
 }
