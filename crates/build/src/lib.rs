@@ -46,6 +46,9 @@ pub use ext4::FilesystemError;
 pub use inherit::{InheritError, inherit};
 pub use install::{Installer, LOG, Mmdebstrap, Order};
 pub use load::{LoadError, Loaded};
+/// The reader of a dpkg database, for fuzzing it.
+#[doc(hidden)]
+pub use lock::installed_packages;
 pub use lock::{LockError, LockedPackage, PackageLock};
 pub use normalise::{NORMALISED, Normalisation, Treatment};
 pub use progress::{BuildProgress, Phase, Silent};

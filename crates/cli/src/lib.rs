@@ -13,3 +13,5 @@ mod spec;
 
 pub use commands::run;
 pub use problem::report;
+#[doc(hidden)]
+pub use spec::clone_spec_of_text;

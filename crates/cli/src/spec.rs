@@ -105,20 +105,46 @@ pub fn read_text(path: &Path) -> Reply<String> {
 
 /// The spec that the options and their spec file describe, and notes for the user.
 pub fn clone_spec(args: &CloneArgs) -> Reply<(CloneSpec, Vec<String>)> {
-    let (file, base) = match &args.spec {
-        None => (SpecFile::default(), PathBuf::new()),
+    match &args.spec {
+        None => joined(args, SpecFile::default(), Path::new("")),
         Some(path) => {
-            let parsed = toml::from_str(&read_text(path)?);
-            let file =
-                parsed.map_err(|error| usage(format!("read {}: {error}", path.display())))?;
-            (
-                file,
-                path.parent().map(Path::to_path_buf).unwrap_or_default(),
-            )
+            let file = SpecFile::parse(path, &read_text(path)?)?;
+            joined(args, file, path.parent().unwrap_or(Path::new("")))
         }
-    };
+    }
+}
+
+/// The spec of these options and the text of a spec file, for fuzzing. `None` when the file names
+/// files of the host: none is opened for this.
+#[doc(hidden)]
+pub fn clone_spec_of_text(args: &CloneArgs, text: &str) -> Reply<Option<CloneSpec>> {
+    let file = SpecFile::parse(Path::new("-"), text)?;
+    let is_key = |key: &String| key.contains(' ');
+    let own = file.ssh_keys.iter().all(is_key)
+        && file
+            .users
+            .iter()
+            .flat_map(|user| &user.ssh_keys)
+            .all(is_key)
+        && file.files.iter().all(|file| file.source.is_none())
+        && file.first_boot_script.is_none()
+        && file.user_data.is_none();
+    if !own {
+        return Ok(None);
+    }
+    joined(args, file, Path::new("")).map(|(spec, _)| Some(spec))
+}
+
+impl SpecFile {
+    fn parse(path: &Path, text: &str) -> Reply<Self> {
+        toml::from_str(text).map_err(|error| usage(format!("read {}: {error}", path.display())))
+    }
+}
+
+/// Options over a spec file whose paths start from `base`.
+fn joined(args: &CloneArgs, file: SpecFile, base: &Path) -> Reply<(CloneSpec, Vec<String>)> {
     let mut notes = Vec::new();
-    let personalisation = personalisation(args, &file, &base, &mut notes)?;
+    let personalisation = personalisation(args, &file, base, &mut notes)?;
     let kind = match (args.full, args.linked) {
         (true, _) => Some(CloneKind::Full),
         (_, true) => Some(CloneKind::Linked),

@@ -47,9 +47,7 @@ impl Agent {
     /// The handshake is `guest-sync-delimited`: a 0xFF byte makes the agent drop half a request
     /// that somebody left, and its answer starts with 0xFF, before which everything is stale.
     pub fn connect(path: &Path, deadline: Deadline) -> Result<Self, WireError> {
-        let mut agent = Agent {
-            wire: Wire::connect(path, deadline)?,
-        };
+        let mut agent = Agent::over(Wire::connect(path, deadline)?);
         let mut sent = Vec::new();
         loop {
             // 52 bits: agents and JSON parsers hold integers up to 2^53 without loss.
@@ -70,8 +68,13 @@ impl Agent {
         }
     }
 
+    /// An agent that needs no handshake.
+    pub fn over(wire: Wire) -> Self {
+        Agent { wire }
+    }
+
     /// Waits for the answer to one of these handshakes.
-    fn await_sync(&mut self, sent: &[u64], deadline: Deadline) -> Result<(), WireError> {
+    pub fn await_sync(&mut self, sent: &[u64], deadline: Deadline) -> Result<(), WireError> {
         loop {
             self.wire.skip_past(0xff, MOST_STALE_BYTES, deadline)?;
             let line = self.wire.line(1 << 10, deadline)?;

@@ -13,6 +13,8 @@ mod argv;
 pub mod doctor;
 mod driver;
 mod firmware;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod options;
 mod place;

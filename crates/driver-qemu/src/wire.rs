@@ -101,10 +101,15 @@ impl Wire {
             ErrorKind::WouldBlock => WireError::Timeout,
             _ => WireError::Connect(e),
         })?;
-        Ok(Wire {
+        Ok(Wire::over(stream))
+    }
+
+    /// A connection over a stream that was made before.
+    pub fn over(stream: UnixStream) -> Self {
+        Wire {
             stream,
             buffer: Vec::new(),
-        })
+        }
     }
 
     /// The stream, for its peer's credentials.

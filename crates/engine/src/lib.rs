@@ -45,5 +45,7 @@ pub use passport::{PassportOf, Source};
 pub use reconcile::Recovered;
 pub use rescan::Rescanned;
 pub use seal::Seal;
+#[doc(hidden)]
+pub use sidecar::rewritten_sidecars;
 pub use verify::Verify;
 pub use work::{Unwatched, Watch, Work};

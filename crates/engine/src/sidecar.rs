@@ -195,6 +195,16 @@ impl From<ExceptionSidecar> for ExceptionRow {
     }
 }
 
+/// Reads a version's and a guest's sidecar and gives them as they would be written, for fuzzing.
+#[doc(hidden)]
+pub fn rewritten_sidecars(text: &[u8]) -> [Option<Vec<u8>>; 2] {
+    fn again<T: Serialize + serde::de::DeserializeOwned>(text: &[u8]) -> Option<Vec<u8>> {
+        let sidecar: T = serde_json::from_slice(text).ok()?;
+        serde_json::to_vec_pretty(&sidecar).ok()
+    }
+    [again::<VersionSidecar>(text), again::<GuestSidecar>(text)]
+}
+
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), EngineError> {
     let text = serde_json::to_vec_pretty(value).map_err(EngineError::room("write a sidecar"))?;
     durable::write_file_durably(path, &text, 0o600).map_err(EngineError::room("write a sidecar"))

@@ -44,6 +44,9 @@ pub use crew::Crew;
 /// The walls without the parser, for trying to get out. Not for any other process.
 #[doc(hidden)]
 pub use sandbox::enter as enter_sandbox;
+/// The parent's side without a child, for fuzzing what a child could say.
+#[doc(hidden)]
+pub use watch::listen as listen_to_child;
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

@@ -31,6 +31,18 @@ pub fn run(request: &IntakeRequest<'_>) -> Result<Taken, IntakeError> {
         .stderr
         .take()
         .ok_or(IntakeError::Answer { what: "no pipe" })?;
+    match listen(request, pipe)? {
+        Some(taken) => Ok(taken),
+        None => Err(child.cause_of_death(request)),
+    }
+}
+
+/// Hears a child out; `None` when it closed the pipe without an answer.
+pub fn listen(
+    request: &IntakeRequest<'_>,
+    pipe: ChildStderr,
+) -> Result<Option<Taken>, IntakeError> {
+    let wrong = |what| Err(IntakeError::Answer { what });
     let mut watch = Watch {
         request,
         deadline: Instant::now() + Duration::from_secs(request.limits.wall_s),
@@ -44,12 +56,8 @@ pub fn run(request: &IntakeRequest<'_>) -> Result<Taken, IntakeError> {
     let sandbox = match watch.next()? {
         Some(Message::Ready(sandbox)) => sandbox,
         Some(Message::Failed(fault)) => return Err(fault.made_printable().into()),
-        Some(_) => {
-            return Err(IntakeError::Answer {
-                what: "no sandbox before the first word",
-            });
-        }
-        None => return Err(child.cause_of_death(request)),
+        Some(_) => return wrong("no sandbox before the first word"),
+        None => return Ok(None),
     };
     loop {
         match watch.next()? {
@@ -61,15 +69,11 @@ pub fn run(request: &IntakeRequest<'_>) -> Result<Taken, IntakeError> {
                 watch.progress = (done_bytes.min(total), total);
                 watch.tell()?;
             }
-            Some(Message::Taken(report)) => return accept(request, report, sandbox),
+            Some(Message::Taken(report)) => return accept(request, report, sandbox).map(Some),
             Some(Message::Refused(refusal)) => return Err(refusal.made_printable().into()),
             Some(Message::Failed(fault)) => return Err(fault.made_printable().into()),
-            Some(Message::Ready(_)) => {
-                return Err(IntakeError::Answer {
-                    what: "ready twice",
-                });
-            }
-            None => return Err(child.cause_of_death(request)),
+            Some(Message::Ready(_)) => return wrong("ready twice"),
+            None => return Ok(None),
         }
     }
 }
