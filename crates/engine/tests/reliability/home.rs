@@ -10,6 +10,7 @@ use stampo_driver::sim::SimDriver;
 use stampo_engine::{Engine, EngineError, Faults, ImportSource, Settings, Unwatched, Watch};
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, VersionRow};
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +43,21 @@ const FILES: [(&str, &str); 13] = [
     ("var/log/syslog", "a line\n"),
 ];
 
+thread_local! {
+    static IN_MEMORY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes the homes of `act` in memory, where there is room: for tests that make very many of them
+/// and don't ask what the disk does.
+pub fn in_memory<T>(act: impl FnOnce() -> T) -> T {
+    const NEEDED_BYTES: u64 = 1 << 30;
+    let room = rustix::fs::statvfs("/dev/shm").map(|stat| stat.f_bavail * stat.f_frsize);
+    IN_MEMORY.set(room.is_ok_and(|bytes| bytes >= NEEDED_BYTES));
+    let result = act();
+    IN_MEMORY.set(false);
+    result
+}
+
 /// A home of its own, gone when the test ends.
 pub struct Home {
     dir: TempDir,
@@ -50,10 +66,14 @@ pub struct Home {
 impl Home {
     /// An empty one.
     pub fn empty() -> Home {
+        let (place, prefix) = match IN_MEMORY.get() {
+            true => (PathBuf::from("/dev/shm"), "home-in-memory-"),
+            false => (std::env::temp_dir(), "stampo-"),
+        };
         Home {
             dir: tempfile::Builder::new()
-                .prefix("stampo-")
-                .tempdir()
+                .prefix(prefix)
+                .tempdir_in(place)
                 .expect("a temporary directory"),
         }
     }
@@ -80,6 +100,11 @@ impl Home {
             "the home could not be copied"
         );
         home
+    }
+
+    /// The directory that it is in, with whatever belongs to the test.
+    pub fn ground(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Where it is.

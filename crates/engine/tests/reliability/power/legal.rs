@@ -64,7 +64,7 @@ pub fn state(log: &Log, seed: u64) -> State {
 fn choose_cut(log: &Log, rng: &mut StdRng) -> usize {
     let count = log.entries.len();
     let turning: Vec<usize> = (0..count)
-        .filter(|at| !matches!(log.entries[*at].op, Op::Write { .. }))
+        .filter(|at| !log.entries[*at].op.is_write())
         .collect();
     match rng.random_range(0..16) {
         0 => count,

@@ -6,20 +6,27 @@
 //!                  invariants of `clean.rs`, done or absent, repeatable  ←── recovery ─┘
 //! ```
 //!
-//! `trace.rs` reads strace's output, `log.rs` makes changes of inodes from it, `disk.rs` holds
-//! them, `legal.rs` knows what may be lost, `outcome.rs` opens what is left. The design and its
+//! `trace.rs` reads strace's output, `follow/` makes a `log.rs` of changes from it, `disk.rs` holds
+//! inodes, `legal.rs` knows what may be lost, `outcome.rs` opens what is left. The design and its
 //! limits are in docs/adr/0007-power-loss-log.md.
 
 mod disk;
+mod follow;
 mod legal;
 mod log;
+mod more;
 mod outcome;
 mod record;
 mod rules;
 mod trace;
 
-use crate::cases::{self, Case};
+use crate::cases::Case;
+use crate::home;
+use crate::home::Home;
 use libtest_mimic::{Failed, Trial};
+use log::Log;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use record::run_child_if_asked;
@@ -30,14 +37,17 @@ const STATES_LONG: u64 = 20_000;
 
 /// One test for each command, and those of the rules themselves.
 pub fn trials() -> Vec<Trial> {
-    let cases = cases::all();
+    let cases = more::all();
     let count = cases.len() as u64;
     let mut trials = rules::trials();
     for (number, case) in (0..).zip(cases) {
         let seeds: Vec<u64> = seeds().filter(|seed| seed % count == number).collect();
+        if seeds.is_empty() {
+            continue; // STAMPO_SEED belongs to another command.
+        }
         trials.push(Trial::test(
             format!("power_lost_during_{}", case.name),
-            move || lose_power(&case, &seeds),
+            move || home::in_memory(|| lose_power(&case, &seeds, count)),
         ));
     }
     trials
@@ -53,24 +63,47 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     1..=if is_long { STATES_LONG } else { STATES }
 }
 
-/// Records the case's command, then looks at the state of each seed.
-fn lose_power(case: &Case, seeds: &[u64]) -> Result<(), Failed> {
-    let (Some(first), Some(last)) = (seeds.first(), seeds.last()) else {
-        return Ok(()); // STAMPO_SEED belongs to another command.
-    };
+/// Of so many states of a command, the last ones are of a run that was killed, and its recovery.
+const ROUND: u64 = 40;
+const KILLED: u64 = 12;
+
+/// Looks at the state of each seed of this case; `count` is the number of cases.
+fn lose_power(case: &Case, seeds: &[u64], count: u64) -> Result<(), Failed> {
+    let mut failed = Vec::new();
+    let (plain, killed): (Vec<u64>, Vec<u64>) = seeds
+        .iter()
+        .partition(|seed| *seed / count % ROUND < ROUND - KILLED);
+    let log = lose_power_of(case, &plain, &mut failed, |home| record::record(case, home));
+    let turning = record::turning(&log);
+    for group in killed.chunk_by(|a, b| a / count / ROUND == b / count / ROUND) {
+        // A run of its own, killed somewhere else each time.
+        let mut rng = StdRng::seed_from_u64(group[0] / count / ROUND * count + group[0] % count);
+        let at = rng.random_range(1..=turning);
+        lose_power_of(case, group, &mut failed, |home| {
+            record::record_killed(case, home, at)
+        });
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{}: lost or half after seeds {failed:?}", case.name).into())
+}
+
+/// Records one run, and looks at the state of each seed.
+fn lose_power_of(
+    case: &Case,
+    seeds: &[u64],
+    failed: &mut Vec<u64>,
+    record: impl FnOnce(&Home) -> Log,
+) -> Log {
     let home = (case.prepare)();
     let expected = outcome::Expected::of(&home);
-    let log = record::record(case, &home);
-    eprintln!(
-        "{}: {} changes and syncs, {} states, seeds {first} to {last}",
-        case.name,
-        log.entries.len(),
-        seeds.len()
-    );
-    let mut failed = Vec::new();
+    let log = record(&home);
+    let (name, length) = (case.name, log.entries.len());
+    eprintln!("{name}: {length} changes and syncs, seeds {seeds:?}");
     for &seed in seeds {
         let state = legal::state(&log, seed);
-        let what = format!("{}, STAMPO_SEED={seed}", case.name);
+        let what = format!("{name}, STAMPO_SEED={seed}");
         let seen = catch_unwind(AssertUnwindSafe(|| {
             outcome::check(case, &home, &expected, &state, seed, &what);
         }));
@@ -79,8 +112,5 @@ fn lose_power(case: &Case, seeds: &[u64]) -> Result<(), Failed> {
             failed.push(seed);
         }
     }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{}: lost or half after seeds {failed:?}", case.name).into())
+    log
 }

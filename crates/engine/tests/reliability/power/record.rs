@@ -1,24 +1,30 @@
-//! Recording a case's command: it runs as a child under strace.
+//! Recording a command: it runs as a child under strace, to its end, or killed and recovered from.
 
 use super::disk::Disk;
-use super::log::Log;
-use crate::cases::{Case, by_name};
+use super::log::{Entry, Log};
+use super::more;
+use crate::cases::Case;
 use crate::home::{Home, open};
 use stampo_engine::Faults;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 /// What the child writes to standard error when its command has returned.
 pub const MARK: &[u8] = b"acknowledged";
 
 const CASE: &str = "STAMPO_TEST_RECORDED_CASE";
 const HOME: &str = "STAMPO_TEST_RECORDED_HOME";
+/// Instead of a case's name: only recover.
+const RECOVER: &str = "recover";
 
 /// Every call that changes a file, a name or what is durable, and what is needed to follow them.
-const CALLS: &str = "open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,lseek,dup,dup2,dup3,\
-    fcntl,ftruncate,truncate,fallocate,copy_file_range,sendfile,splice,ioctl,mkdir,mkdirat,rename,\
-    renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,chmod,fchmod,fchmodat,\
-    fsync,fdatasync,sync,syncfs,mmap,io_uring_setup,clone,clone3,fork,vfork,openat2";
+const CALLS: &str = "open,openat,openat2,creat,write,pwrite64,writev,pwritev,pwritev2,lseek,dup,dup2,\
+    dup3,fcntl,ftruncate,truncate,fallocate,copy_file_range,sendfile,splice,ioctl,mkdir,mkdirat,\
+    rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,chmod,fchmod,\
+    fchmodat,fsync,fdatasync,sync,syncfs,mmap,io_uring_setup,clone,clone3,fork,vfork";
+
+/// The calls at which a command is killed: between two of them nothing about durability changes.
+const TURNING: &str = "rename,link,linkat,unlink,unlinkat,rmdir,mkdir,ftruncate,fsync,fdatasync";
 
 /// Longer than any single write.
 const LONGEST_BYTES: &str = "134217728";
@@ -28,12 +34,17 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
     let case = std::env::var(CASE).ok()?;
     let home = std::env::var_os(HOME).expect("a home is given");
     let engine = open(Path::new(&home), Faults::default());
-    if let Err(error) = (by_name(&case).act)(&engine) {
+    let result = match case.as_str() {
+        RECOVER => engine.recover().map(drop),
+        case => (more::by_name(case).act)(&engine),
+    };
+    if let Err(error) = result {
         eprintln!("{}", error.chain());
         return Some(ExitCode::FAILURE);
     }
-    let mark = String::from_utf8_lossy(MARK);
-    eprintln!("{mark}");
+    if case != RECOVER {
+        eprintln!("{}", String::from_utf8_lossy(MARK));
+    }
     Some(ExitCode::SUCCESS)
 }
 
@@ -41,21 +52,44 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
 ///
 /// Whatever prepared the home is taken to be durable.
 pub fn record(case: &Case, home: &Home) -> Log {
-    let ground = home.path();
-    let ground = ground.parent().expect("a directory of its own");
-    let before = Disk::load(ground);
+    let before = Disk::load(home.ground());
+    let (text, ended, said) = trace(case.name, home, &[]);
+    assert!(ended.success(), "{} under strace: {said}", case.name);
+    Log::of(before, home.ground(), &text)
+}
+
+/// The same, but the command is killed at its `at`th turning call and another process recovers.
+pub fn record_killed(case: &Case, home: &Home, at: u64) -> Log {
+    let before = Disk::load(home.ground());
+    let kill = format!("inject={TURNING}:signal=KILL:when={at}");
+    // It may be its sandboxed child that dies, or nothing at all: that is recovered from, too.
+    let (killed, _, _) = trace(case.name, home, &["-e", &kill]);
+    let (recovered, ended, said) = trace(RECOVER, home, &[]);
+    assert!(ended.success(), "recovery under strace: {said}");
+    Log::of(before, home.ground(), &(killed + &recovered))
+}
+
+/// How many turning calls a log has.
+pub fn turning(log: &Log) -> u64 {
+    let is_turning = |entry: &&Entry| !entry.op.is_write();
+    log.entries.iter().filter(is_turning).count() as u64
+}
+
+/// What strace says of this program doing `act`, how that ended, and its standard error.
+fn trace(act: &str, home: &Home, more: &[&str]) -> (String, ExitStatus, String) {
     let out = tempfile::NamedTempFile::new().expect("a temporary file");
     let ran = Command::new("strace")
         .args(["-f", "--seccomp-bpf", "-y", "-xx", "-e", "signal=none"])
-        .args(["-s", LONGEST_BYTES, "-e", &format!("trace={CALLS}"), "-o"])
+        .args(["-s", LONGEST_BYTES, "-e", &format!("trace={CALLS}")])
+        .args(more)
+        .arg("-o")
         .arg(out.path())
         .arg(std::env::current_exe().expect("this program"))
-        .env(CASE, case.name)
+        .env(CASE, act)
         .env(HOME, home.path())
         .output()
         .expect("strace can't be started: apt install strace");
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{} under strace: {said}", case.name);
     let text = std::fs::read_to_string(out.path()).expect("strace's output");
-    Log::of(before, ground, &text)
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    (text, ran.status, said)
 }
