@@ -1,0 +1,206 @@
+//! The place of the benchmarks: the release binary, a home, and the guests that are worked on.
+//!
+//! ```text
+//! target/bench/home/            stampo's home: `plain` and `cloud`, published
+//!             /guests/*.raw     the same disks as built, before they were sealed
+//!             /guests/*.qcow2   … as qcow2
+//!             /work/            what rounds make; emptied at each start
+//! ```
+//!
+//! The disks are built once with stampo's own build and kept, since that takes minutes.
+
+use super::program::{self, command, output};
+use super::project;
+use anyhow::{Context, Result, ensure};
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The guest of most rows.
+pub const PLAIN: &str = "plain";
+/// The same with cloud-init.
+pub const CLOUD: &str = "cloud";
+
+/// Debian 12 with enough packages to be a usual server: about 600 MB of files.
+const RECIPE: &str = r#"
+release = "bookworm"
+packages = ["sudo", "nginx-light", "python3", "git", "vim", "build-essential"]
+[disk]
+size = "3G"
+[hardware]
+cpus = 2
+memory = "1G"
+"#;
+
+/// The place.
+pub struct Lab {
+    dir: PathBuf,
+    program: PathBuf,
+    /// While memory is measured: where the sizes are noted.
+    noted: RefCell<Option<PathBuf>>,
+}
+
+impl Lab {
+    /// Builds stampo, and the guests that are missing.
+    pub fn open() -> Result<Lab> {
+        eprintln!("building stampo");
+        let mut cargo = command(&[
+            "cargo",
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            "stampo-cli",
+        ]);
+        output(cargo.current_dir(project()))?;
+        let target = project().join("target");
+        let lab = Lab {
+            dir: target.join("bench"),
+            program: target.join("release/stampo"),
+            noted: RefCell::new(None),
+        };
+        let work = lab.work();
+        if work.exists() {
+            fs::remove_dir_all(&work)?;
+        }
+        fs::create_dir_all(&work)?;
+        fs::create_dir_all(lab.dir.join("guests"))?;
+        lab.ensure_key()?;
+        lab.ensure_guest(PLAIN, "")?;
+        lab.ensure_guest(CLOUD, "cloud_init = true\n")?;
+        Ok(lab)
+    }
+
+    /// Everything of the benchmarks.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where rounds make their files.
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// A path there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.work().join(name)
+    }
+
+    /// The private ssh key that guests are made for.
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("key")
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> String {
+        self.key().with_extension("pub").display().to_string()
+    }
+
+    /// A guest's disk as it was built.
+    pub fn disk(&self, guest: &str, extension: &str) -> PathBuf {
+        self.dir.join("guests").join(format!("{guest}.{extension}"))
+    }
+
+    /// The image that clones of a template read.
+    pub fn image(&self, template: &str) -> Result<PathBuf> {
+        let shown = self.ok(&["template", "show", template, "-o", "json"])?;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        let id = shown["image"].as_str().context("a version with an image")?;
+        Ok(self.home().join("images").join(id).join("disk.raw"))
+    }
+
+    /// The home.
+    pub fn home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    /// stampo with these arguments, in the usual home.
+    pub fn stampo(&self, args: &[&str]) -> Command {
+        self.stampo_in(&self.home(), args)
+    }
+
+    /// stampo with these arguments, in another home.
+    pub fn stampo_in(&self, home: &Path, args: &[&str]) -> Command {
+        let mut command = match &*self.noted.borrow() {
+            None => Command::new(&self.program),
+            Some(noted) => {
+                // GNU time asks wait4(2): the largest process among stampo and its children.
+                let mut time =
+                    command(&["/usr/bin/time", "--append", "--format", "%M", "--output"]);
+                time.arg(noted).arg(&self.program);
+                time
+            }
+        };
+        command
+            .args(args)
+            .env("STAMPO_HOME", home)
+            .env("RUST_BACKTRACE", "0");
+        command
+    }
+
+    /// Runs stampo, which must succeed; what it printed.
+    pub fn ok(&self, args: &[&str]) -> Result<String> {
+        output(&mut self.stampo(args))
+    }
+
+    /// Does something and says how large the largest process of stampo became meanwhile, in KiB.
+    pub fn peak_during(&self, act: impl FnOnce() -> Result<()>) -> Result<Option<u64>> {
+        let noted = self.path("peak");
+        let _ = fs::remove_file(&noted);
+        *self.noted.borrow_mut() = Some(noted.clone());
+        let done = act();
+        *self.noted.borrow_mut() = None;
+        done?;
+        // A row whose work is done in this very process starts no stampo.
+        let text = fs::read_to_string(&noted).unwrap_or_default();
+        Ok(text
+            .lines()
+            .filter_map(|line| line.trim().parse().ok())
+            .max())
+    }
+
+    fn ensure_key(&self) -> Result<()> {
+        if self.key().exists() {
+            return Ok(());
+        }
+        let mut made = command(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f"]);
+        output(made.arg(self.key())).map(drop)
+    }
+
+    /// A published template of this name, and its disk as it was built.
+    fn ensure_guest(&self, name: &str, more: &str) -> Result<()> {
+        let (raw, qcow2) = (self.disk(name, "raw"), self.disk(name, "qcow2"));
+        let recipe = self.dir.join("guests").join(format!("{name}.toml"));
+        let text = format!("{more}{RECIPE}");
+        let is_same = fs::read_to_string(&recipe).is_ok_and(|found| found == text);
+        if is_same && raw.exists() && qcow2.exists() && self.ok(&["template", "show", name]).is_ok()
+        {
+            return Ok(());
+        }
+        eprintln!("building the guest {name}");
+        let _ = fs::remove_file(&recipe);
+        let draft = self.dir.join("guests").join(format!("{name}.new.toml"));
+        fs::write(&draft, &text)?;
+        let file = draft.display().to_string();
+        self.ok(&["template", "build", name, "-f", &file])?;
+        copy_sparse(&self.image(name)?, &raw)?;
+        let words = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2"];
+        output(program::command(&words).arg(&raw).arg(&qcow2))?;
+        self.ok(&["template", "seal", name])?;
+        self.ok(&["template", "publish", name])?;
+        fs::rename(&draft, &recipe)?;
+        Ok(())
+    }
+}
+
+/// Copies a disk image, its holes too.
+pub fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let _ = fs::remove_file(to);
+    let mut copy = command(&["cp", "--sparse=always"]);
+    output(copy.arg(from).arg(to))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(to, mode)?;
+    ensure!(to.exists(), "{} was not made", to.display());
+    Ok(())
+}
