@@ -111,7 +111,7 @@ pub fn fsync_parent(path: &Path) -> Result<(), DurableError> {
 
 /// Makes the directory `path` and its parents with the permission bits `mode`, durably.
 ///
-/// Directories that exist keep their mode.
+/// Directories that exist keep their mode, and are not waited for.
 pub fn ensure_dir(path: &Path, mode: u32) -> Result<(), DurableError> {
     if path.is_dir() {
         return Ok(());
@@ -127,6 +127,18 @@ pub fn ensure_dir(path: &Path, mode: u32) -> Result<(), DurableError> {
             Err(DurableError::while_doing("create the directory", path)(e))
         }
         _ => fsync_parent(path),
+    }
+}
+
+/// Makes a directory as [`ensure_dir`] does, and waits also for one that is there: who made it may
+/// have died before it was durable. For what a repeated step relies on.
+pub fn ensure_dir_durably(path: &Path, mode: u32) -> Result<(), DurableError> {
+    let was_there = path.is_dir();
+    ensure_dir(path, mode)?;
+    if was_there {
+        fsync_parent(path)
+    } else {
+        Ok(())
     }
 }
 
@@ -193,6 +205,7 @@ mod tests {
         let deep = dir.path().join("a/b/c");
         for _ in 0..2 {
             ensure_dir(&deep, 0o700).expect("make");
+            ensure_dir_durably(&deep, 0o700).expect("wait");
         }
         let mode = std::fs::metadata(dir.path().join("a"))
             .expect("stat")

@@ -40,7 +40,7 @@ impl Engine {
     /// Makes the guest's disk, with everything personal in it, unless it is there.
     pub(super) fn ensure_disk(&self, row: &mut GuestRow) -> Result<String, EngineError> {
         let dir = self.guest_dir(row.id);
-        durable::ensure_dir(&dir, 0o700)
+        durable::ensure_dir_durably(&dir, 0o700)
             .map_err(EngineError::room("make the guest's directory"))?;
         let disk = dir.join(disk_name(row.kind));
         if disk.exists() {
