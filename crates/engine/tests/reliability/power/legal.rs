@@ -63,9 +63,7 @@ pub fn state(log: &Log, seed: u64) -> State {
 /// Most often right before or after a change of names or a sync: there the order matters.
 fn choose_cut(log: &Log, rng: &mut StdRng) -> usize {
     let count = log.entries.len();
-    let turning: Vec<usize> = (0..count)
-        .filter(|at| !log.entries[*at].op.is_write())
-        .collect();
+    let turning = log.turning();
     match rng.random_range(0..16) {
         0 => count,
         1..6 => rng.random_range(0..=count),

@@ -58,6 +58,7 @@ pub enum Op {
 }
 
 /// An [`Op`] with the words that a person reads.
+#[derive(Clone)]
 pub struct Entry {
     pub op: Op,
     pub words: String,
@@ -97,5 +98,25 @@ impl Op {
             }
             Op::Sync { .. } | Op::SyncAll { .. } | Op::Acknowledged => {}
         }
+    }
+}
+
+impl Entry {
+    /// The same in a log in which `entries` others come before.
+    pub fn later(mut self, entries: usize) -> Entry {
+        if let Op::Sync { begun, .. } | Op::SyncAll { begun } = &mut self.op {
+            *begun += entries;
+        }
+        self
+    }
+}
+
+impl Log {
+    /// Where it is decided what lasts: the entries that do more than write bytes.
+    pub fn turning(&self) -> Vec<usize> {
+        let numbers = 0..self.entries.len();
+        numbers
+            .filter(|at| !self.entries[*at].op.is_write())
+            .collect()
     }
 }

@@ -25,8 +25,6 @@ use crate::home;
 use crate::home::Home;
 use libtest_mimic::{Failed, Trial};
 use log::Log;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use record::run_child_if_asked;
@@ -64,53 +62,58 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
 }
 
 /// Of so many states of a command, the last ones are of a run that was killed, and its recovery.
-const ROUND: u64 = 40;
-const KILLED: u64 = 12;
+const ROUND: u64 = 20;
+const KILLED: u64 = 8;
+/// From one kill to the next; a prime, so that all places are visited.
+const STEP: u64 = 37;
 
 /// Looks at the state of each seed of this case; `count` is the number of cases.
 fn lose_power(case: &Case, seeds: &[u64], count: u64) -> Result<(), Failed> {
-    let mut failed = Vec::new();
+    let home = (case.prepare)();
+    let expected = outcome::Expected::of(&home);
+    let log = record::record(case, &home);
+    let turning = log.turning();
+    let mut failed: Vec<u64> = Vec::new();
     let (plain, killed): (Vec<u64>, Vec<u64>) = seeds
         .iter()
         .partition(|seed| *seed / count % ROUND < ROUND - KILLED);
-    let log = lose_power_of(case, &plain, &mut failed, |home| record::record(case, home));
-    let turning = record::turning(&log);
+    let mut look = |log: &Log, seeds: &[u64], how: &str| {
+        let (name, length) = (case.name, log.entries.len());
+        eprintln!("{name}{how}: {length} changes and syncs, seeds {seeds:?}");
+        failed.extend(seeds.iter().filter(|seed| {
+            let what = format!("{name}{how}, STAMPO_SEED={seed}");
+            !survives(case, &home, &expected, log, **seed, &what)
+        }));
+    };
+    look(&log, &plain, "");
     for group in killed.chunk_by(|a, b| a / count / ROUND == b / count / ROUND) {
-        // A run of its own, killed somewhere else each time.
-        let mut rng = StdRng::seed_from_u64(group[0] / count / ROUND * count + group[0] % count);
-        let at = rng.random_range(1..=turning);
-        lose_power_of(case, group, &mut failed, |home| {
-            record::record_killed(case, home, at)
-        });
+        let (round, number) = (group[0] / count / ROUND, group[0] % count);
+        let place = (round + number) * STEP % turning.len() as u64;
+        let at = turning[usize::try_from(place).expect("a few hundred")] + 1;
+        let how = format!(" killed before entry {at} and recovered");
+        look(&record::record_recovery(&log, &home, at), group, &how);
     }
-    if failed.is_empty() {
-        return Ok(());
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}: lost or half after seeds {failed:?}", case.name).into()),
     }
-    Err(format!("{}: lost or half after seeds {failed:?}", case.name).into())
 }
 
-/// Records one run, and looks at the state of each seed.
-fn lose_power_of(
+/// Looks at the state of one seed; says what was lost when it is not what it should be.
+fn survives(
     case: &Case,
-    seeds: &[u64],
-    failed: &mut Vec<u64>,
-    record: impl FnOnce(&Home) -> Log,
-) -> Log {
-    let home = (case.prepare)();
-    let expected = outcome::Expected::of(&home);
-    let log = record(&home);
-    let (name, length) = (case.name, log.entries.len());
-    eprintln!("{name}: {length} changes and syncs, seeds {seeds:?}");
-    for &seed in seeds {
-        let state = legal::state(&log, seed);
-        let what = format!("{name}, STAMPO_SEED={seed}");
-        let seen = catch_unwind(AssertUnwindSafe(|| {
-            outcome::check(case, &home, &expected, &state, seed, &what);
-        }));
-        if seen.is_err() {
-            outcome::report(&log, &state, &what);
-            failed.push(seed);
-        }
+    home: &Home,
+    expected: &outcome::Expected,
+    log: &Log,
+    seed: u64,
+    what: &str,
+) -> bool {
+    let state = legal::state(log, seed);
+    let seen = catch_unwind(AssertUnwindSafe(|| {
+        outcome::check(case, home, expected, &state, seed, what);
+    }));
+    if seen.is_err() {
+        outcome::report(log, &state, what);
     }
-    log
+    seen.is_ok()
 }

@@ -1,5 +1,6 @@
 //! Opening what a power loss left, and asking for what was promised.
 
+use super::disk::Disk;
 use super::legal::State;
 use super::log::Log;
 use crate::cases::Case;
@@ -61,7 +62,8 @@ fn brief(engine: &Engine) -> BTreeSet<String> {
 /// and done when its caller had been told so.
 pub fn check(case: &Case, home: &Home, expected: &Expected, state: &State, seed: u64, what: &str) {
     let path = home.path();
-    put(state, &path);
+    put(&state.disk, home);
+    end_processes(&path.join("guests"));
     let engine = recovered(&path);
     if case.name == REBUILD && !state.is_acknowledged && !(case.done)(&engine) {
         return repeat(case, engine, &path, what);
@@ -112,9 +114,9 @@ fn start_all(engine: &Engine) {
     }
 }
 
-/// Makes the directory above the home what the medium has.
-fn put(state: &State, home: &Path) {
-    let ground = home.parent().expect("a directory of its own");
+/// Puts this in place of the home and all beside it.
+pub fn put(disk: &Disk, home: &Home) {
+    let ground = home.ground();
     for entry in fs::read_dir(ground).expect("readable") {
         let path = entry.expect("an entry").path();
         let removed = match path.is_dir() {
@@ -123,8 +125,7 @@ fn put(state: &State, home: &Path) {
         };
         removed.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
-    state.disk.save(ground);
-    end_processes(&home.join("guests"));
+    disk.save(ground);
 }
 
 /// The simulated driver keeps its processes in a file; a power loss ends all processes.

@@ -1,8 +1,8 @@
-//! Recording a command: it runs as a child under strace, to its end, or killed and recovered from.
+//! Recording a command: it runs as a child under strace. And the recovery from its kill.
 
 use super::disk::Disk;
-use super::log::{Entry, Log};
-use super::more;
+use super::log::Log;
+use super::{more, outcome};
 use crate::cases::Case;
 use crate::home::{Home, open};
 use stampo_engine::Faults;
@@ -22,9 +22,6 @@ const CALLS: &str = "open,openat,openat2,creat,write,pwrite64,writev,pwritev,pwr
     dup3,fcntl,ftruncate,truncate,fallocate,copy_file_range,sendfile,splice,ioctl,mkdir,mkdirat,\
     rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,chmod,fchmod,\
     fchmodat,fsync,fdatasync,sync,syncfs,mmap,io_uring_setup,clone,clone3,fork,vfork";
-
-/// The calls at which a command is killed: between two of them nothing about durability changes.
-const TURNING: &str = "rename,link,linkat,unlink,unlinkat,rmdir,mkdir,ftruncate,fsync,fdatasync";
 
 /// Longer than any single write.
 const LONGEST_BYTES: &str = "134217728";
@@ -53,35 +50,40 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
 /// Whatever prepared the home is taken to be durable.
 pub fn record(case: &Case, home: &Home) -> Log {
     let before = Disk::load(home.ground());
-    let (text, ended, said) = trace(case.name, home, &[]);
+    let (text, ended, said) = trace(case.name, home);
     assert!(ended.success(), "{} under strace: {said}", case.name);
     Log::of(before, home.ground(), &text)
 }
 
-/// The same, but the command is killed at its `at`th turning call and another process recovers.
-pub fn record_killed(case: &Case, home: &Home, at: u64) -> Log {
-    let before = Disk::load(home.ground());
-    let kill = format!("inject={TURNING}:signal=KILL:when={at}");
-    // It may be its sandboxed child that dies, or nothing at all: that is recovered from, too.
-    let (killed, _, _) = trace(case.name, home, &["-e", &kill]);
-    let (recovered, ended, said) = trace(RECOVER, home, &[]);
+/// What the medium sees when the recorded command is killed before entry `at` and another process
+/// recovers from that.
+///
+/// A kill loses nothing of the page cache. So the home is made as the dead process saw it last, and
+/// what recovery does to it follows in the log: it may rely on what was never synced.
+pub fn record_recovery(log: &Log, home: &Home, at: usize) -> Log {
+    let mut seen = log.before.clone();
+    for entry in &log.entries[..at] {
+        entry.op.apply(&mut seen);
+    }
+    outcome::put(&seen, home);
+    let (text, ended, said) = trace(RECOVER, home);
     assert!(ended.success(), "recovery under strace: {said}");
-    Log::of(before, home.ground(), &(killed + &recovered))
-}
-
-/// How many turning calls a log has.
-pub fn turning(log: &Log) -> u64 {
-    let is_turning = |entry: &&Entry| !entry.op.is_write();
-    log.entries.iter().filter(is_turning).count() as u64
+    let recovery = Log::of(seen, home.ground(), &text);
+    let mut before = log.before.clone();
+    // What recovery makes has no name before.
+    let made = &recovery.before.nodes[before.nodes.len()..];
+    before.nodes.extend_from_slice(made);
+    let later = recovery.entries.into_iter().map(|entry| entry.later(at));
+    let entries = log.entries[..at].iter().cloned().chain(later).collect();
+    Log { before, entries }
 }
 
 /// What strace says of this program doing `act`, how that ended, and its standard error.
-fn trace(act: &str, home: &Home, more: &[&str]) -> (String, ExitStatus, String) {
+fn trace(act: &str, home: &Home) -> (String, ExitStatus, String) {
     let out = tempfile::NamedTempFile::new().expect("a temporary file");
     let ran = Command::new("strace")
         .args(["-f", "--seccomp-bpf", "-y", "-xx", "-e", "signal=none"])
         .args(["-s", LONGEST_BYTES, "-e", &format!("trace={CALLS}")])
-        .args(more)
         .arg("-o")
         .arg(out.path())
         .arg(std::env::current_exe().expect("this program"))
