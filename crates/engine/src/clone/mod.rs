@@ -27,7 +27,9 @@ use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::OperationId;
 use stampo_core::names::{NamePattern, VersionRef};
-use stampo_core::plan::{ClonePlan, CloneSpec, GuestPlan, HostFacts, VersionFacts, plan_clone};
+use stampo_core::plan::{
+    ClonePlan, CloneSpec, GuestPlan, HostFacts, PlanRefusal, VersionFacts, plan_clone,
+};
 use stampo_core::size::ByteSize;
 use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
 use std::net::{Ipv4Addr, TcpListener};
@@ -259,10 +261,11 @@ impl Engine {
     }
 }
 
+/// A version that has no image yet is not clonable, and the plan's refusal says so.
 fn version_facts(row: &VersionRow) -> Result<VersionFacts, EngineError> {
-    let image = row.image.clone().ok_or_else(|| EngineError::NotFound {
-        what: "the image of",
-        name: row.label(),
+    let image = row.image.clone().ok_or_else(|| PlanRefusal::NotClonable {
+        label: row.label(),
+        state: row.state,
     })?;
     Ok(VersionFacts {
         id: row.id,

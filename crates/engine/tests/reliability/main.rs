@@ -116,6 +116,10 @@ fn plain() -> Vec<Trial> {
             older::a_full_clone_of_a_purged_version_comes_back,
         ),
         trial(
+            "a_version_that_is_being_made_is_refused_for_its_state",
+            refusals::a_version_that_is_being_made_is_refused_for_its_state,
+        ),
+        trial(
             "real_guests_are_found_again",
             real::real_guests_are_found_again,
         ),

@@ -4,8 +4,9 @@ use crate::clean::assert_clean;
 use crate::home::*;
 use stampo_core::goal::CloneKind;
 use stampo_core::hardware::Hardware;
-use stampo_core::lifecycle::Verb;
-use stampo_core::plan::CloneSpec;
+use stampo_core::lifecycle::{State, Verb};
+use stampo_core::names::NamePattern;
+use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
 use stampo_driver::ExecRequest;
 use stampo_engine::{Engine, EngineError, ImportSource, Resize};
@@ -375,4 +376,25 @@ pub fn a_base_with_linked_clones_is_refused_with_their_names() {
     };
     let error = engine.exec(&name("app"), &none).expect_err("no program");
     assert!(matches!(error, EngineError::Usage { .. }), "{error:?}");
+}
+
+/// Not "the image is missing": it is not there yet.
+pub fn a_version_that_is_being_made_is_refused_for_its_state() {
+    let home = home();
+    let engine = home.engine();
+    engine
+        .submit_import(&template("web"), import_source(source()))
+        .expect("submitted");
+    let one = NamePattern::new("one");
+    let error = engine
+        .plan_clones(&reference("web@2"), &one, &spec())
+        .expect_err("it is building");
+    let refusal = PlanRefusal::NotClonable {
+        label: "web@2".to_owned(),
+        state: State::Building,
+    };
+    assert!(
+        matches!(&error, EngineError::Plan(found) if *found == refusal),
+        "{error:?}"
+    );
 }
