@@ -28,7 +28,7 @@ impl Engine {
         let ask = Ask {
             verb: "rename",
             name,
-            from: GuestState::Ready,
+            from: Some(GuestState::Ready),
             request: serde_json::Value::Null,
             detail: &detail,
         };
@@ -56,7 +56,7 @@ impl Engine {
         let ask = Ask {
             verb: "resize",
             name,
-            from: GuestState::Ready,
+            from: Some(GuestState::Ready),
             request,
             detail: "",
         };

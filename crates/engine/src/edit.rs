@@ -80,7 +80,7 @@ impl Engine {
         let ask = Ask {
             verb: "write_file",
             name,
-            from: GuestState::Ready,
+            from: Some(GuestState::Ready),
             request: serde_json::Value::Null,
             detail: path,
         };

@@ -27,7 +27,7 @@ impl Engine {
         let ask = Ask {
             verb: "flatten",
             name,
-            from: GuestState::Ready,
+            from: Some(GuestState::Ready),
             request: serde_json::Value::Null,
             detail: "begun",
         };

@@ -30,8 +30,8 @@ pub(crate) struct Ask<'a> {
     pub verb: &'a str,
     /// The guest.
     pub name: &'a GuestName,
-    /// The state that it has to be in.
-    pub from: GuestState,
+    /// The state that it has to be in; `None`: any.
+    pub from: Option<GuestState>,
     /// What recovery needs to go on.
     pub request: serde_json::Value,
     /// For the audit.
@@ -53,10 +53,10 @@ impl Engine {
                 name: ask.name.to_string(),
             })?;
             self.refuse_if_guest_busy(tx, &row, ask.verb)?;
-            if row.state != ask.from {
+            if let Some(from) = ask.from.filter(|from| *from != row.state) {
                 return Err(EngineError::Conflict {
                     act: format!("{} {}", words(ask.verb), ask.name),
-                    why: format!("it is {}, not {}", row.state, ask.from),
+                    why: format!("it is {}, not {from}", row.state),
                 });
             }
             change(tx, &mut row)?;

@@ -26,7 +26,7 @@ impl Engine {
         let ask = Ask {
             verb: "start",
             name,
-            from: GuestState::Ready,
+            from: Some(GuestState::Ready),
             request: serde_json::Value::Null,
             detail: "",
         };

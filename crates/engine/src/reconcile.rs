@@ -55,18 +55,23 @@ impl Engine {
 
     /// Gives the driver again what it should know and does not: the definitions of complete guests.
     fn define_lost_guests(&self) -> Result<(), EngineError> {
-        // The driver first: a guest that becomes complete after this listing is defined already,
-        // and claiming it below sees to the rest.
         let defined = self.driver.list()?;
-        let ready = self.store.read(|tx| tx.idle_guests(GuestState::Ready))?;
-        for (id, name) in ready {
+        let mut lost = self.store.read(|tx| tx.idle_guests(GuestState::Ready))?;
+        lost.retain(|(id, _)| !defined.contains(id));
+        if lost.is_empty() {
+            return Ok(());
+        }
+        // Asked again: a guest that became complete between the two listings is no lost one, and
+        // claiming it would refuse it to whoever wants it now.
+        let defined = self.driver.list()?;
+        for (id, name) in lost {
             if defined.contains(&id) {
                 continue;
             }
             let ask = Ask {
                 verb: "define",
                 name: &name,
-                from: GuestState::Ready,
+                from: Some(GuestState::Ready),
                 request: serde_json::Value::Null,
                 detail: "the driver did not know it",
             };

@@ -23,7 +23,7 @@ impl Engine {
         let ask = Ask {
             verb: "trash",
             name,
-            from: GuestState::Ready,
+            from: Some(GuestState::Ready),
             request: serde_json::Value::Null,
             detail: "kept for a grace time",
         };
@@ -36,11 +36,10 @@ impl Engine {
     }
 
     fn remove_now(&self, name: &GuestName) -> Result<(), EngineError> {
-        let from = self.guest_row(name)?.state;
         let ask = Ask {
             verb: "remove",
             name,
-            from,
+            from: None,
             request: serde_json::Value::Null,
             detail: "",
         };
@@ -56,7 +55,7 @@ impl Engine {
         let ask = Ask {
             verb: "restore_guest",
             name,
-            from: GuestState::Trashed,
+            from: Some(GuestState::Trashed),
             request: serde_json::Value::Null,
             detail: "",
         };
