@@ -282,8 +282,18 @@ pub fn clone_watched(
     spec: &CloneSpec,
     watch: &dyn Watch,
 ) -> Result<Vec<GuestRow>, EngineError> {
+    clone_of(engine, "web", pattern, spec, watch)
+}
+
+pub fn clone_of(
+    engine: &Engine,
+    version: &str,
+    pattern: &str,
+    spec: &CloneSpec,
+    watch: &dyn Watch,
+) -> Result<Vec<GuestRow>, EngineError> {
     let pattern = NamePattern::new(pattern);
-    let (operation, _) = engine.submit_clone(&reference("web"), &pattern, spec)?;
+    let (operation, _) = engine.submit_clone(&reference(version), &pattern, spec)?;
     engine.clone_guests(operation.id, watch)
 }
 

@@ -13,6 +13,7 @@ mod clean;
 mod crash;
 mod downloads;
 mod home;
+mod model;
 mod older;
 mod power;
 mod races;
@@ -36,8 +37,12 @@ fn main() -> ExitCode {
     if let Some(code) = power::run_child_if_asked() {
         return code;
     }
+    if let Some(code) = model::run_child_if_asked() {
+        return code;
+    }
     let mut trials = plain();
     trials.extend(power::trials());
+    trials.extend(model::trials());
     for case in cases::all() {
         trials.push(Trial::test(
             format!("killed_after_every_step_of_{}", case.name),

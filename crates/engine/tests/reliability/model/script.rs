@@ -1,0 +1,247 @@
+//! The moments that each answer stands for. What a moment does to a state is in `apply.rs`.
+//!
+//! ```text
+//! clone    reserved ─→ (made ─→ ready) for each guest ─→ let go
+//! remove   claimed ─→ gone                      rename, trash, …   claimed and changed ─→ let go
+//! flatten  claimed ─→ own disk ─→ let go        import, seal       claimed ─→ committed ─→ let go
+//! gc       guests seen ─→ versions seen ─→ the moments of each removal
+//! ```
+//!
+//! The end of an operation is a moment of its own, because until then others are told that the
+//! guest or the version is busy.
+
+use super::answer::{Answer, Collected, Fate, Record, Refusal};
+use super::state::State;
+use super::step::{Name, Step};
+use stampo_core::lifecycle::{State as Life, Verb};
+use std::collections::BTreeMap;
+
+/// One moment of a step.
+#[derive(Debug, Clone)]
+pub enum Moment {
+    /// Nothing can be like this.
+    Never,
+    /// The step is refused.
+    Refused {
+        step: Step,
+        number: u32,
+        refusal: Refusal,
+    },
+    /// Everything is like this.
+    Seen(Box<State>),
+    /// The guests are these: which are trashed, and what a collection thinks of them.
+    GuestsSeen {
+        now: bool,
+        seen: BTreeMap<Name, (bool, bool)>,
+    },
+    /// The versions that are not purged are these: which are retired.
+    VersionsSeen(BTreeMap<u32, bool>),
+    /// A retired version is read by these guests, besides some that are about to go.
+    ReadersSeen {
+        number: u32,
+        names: Vec<Name>,
+        going: Vec<Name>,
+    },
+    /// Clones are reserved.
+    Reserved {
+        step: Step,
+        number: u32,
+        guests: Vec<(Name, u64)>,
+    },
+    /// A clone needs its image no more unless it is linked.
+    Made(Name),
+    /// A clone is complete.
+    Ready(Name),
+    /// A step claims a guest and changes its row.
+    Claimed { step: Step, name: Name },
+    /// A flattened guest has a disk of its own.
+    OwnDisk(Name),
+    /// It is let go of.
+    Flattened(Name),
+    /// A guest is gone.
+    Gone(Name),
+    /// Guests are let go of.
+    GuestsFree(Vec<Name>),
+    /// A new version is being made.
+    Begun(u32),
+    /// A version is claimed for sealing.
+    Sealing(u32),
+    /// The bytes of a version are committed, and it is in this state.
+    Committed { number: u32, life: Life, image: u64 },
+    /// The state of a version changes.
+    Changed { verb: Verb, number: u32, life: Life },
+    /// A version is let go of.
+    VersionFree(u32),
+}
+
+/// The moments of what happened.
+pub fn script(record: &Record) -> Vec<Moment> {
+    let number = record.number;
+    match (&record.step, &record.answer) {
+        (_, Answer::Refused(refusal)) => vec![Moment::Refused {
+            step: record.step.clone(),
+            number,
+            refusal: refusal.clone(),
+        }],
+        (Step::List, Answer::Listed(state)) => vec![Moment::Seen(Box::new(state.clone()))],
+        (Step::Clone { .. } | Step::CloneSome { .. }, Answer::Cloned { version, guests }) => {
+            cloned(&record.step, *version, guests)
+        }
+        (Step::Remove(name), Answer::Done) => removed(*name),
+        (
+            Step::Trash { guest, .. } | Step::BringBack(guest) | Step::Rename { guest, .. },
+            Answer::Done,
+        ) => vec![
+            claimed(&record.step, *guest),
+            Moment::GuestsFree(vec![renamed(&record.step, *guest)]),
+        ],
+        (Step::Flatten(guest), Answer::Done) => vec![
+            claimed(&record.step, *guest),
+            Moment::OwnDisk(*guest),
+            Moment::Flattened(*guest),
+        ],
+        (
+            Step::Import { .. },
+            Answer::Version {
+                number,
+                life,
+                image: Some(image),
+            },
+        ) => born(Moment::Begun(*number), *number, *life, *image),
+        (
+            Step::Seal(_),
+            Answer::Version {
+                life,
+                image: Some(image),
+                ..
+            },
+        ) => born(Moment::Sealing(number), number, *life, *image),
+        (Step::Change { verb, .. }, Answer::Version { life, .. }) => changed(*verb, number, *life),
+        (Step::Gc { now }, Answer::Collected(collected)) => collection(*now, collected),
+        _ => vec![Moment::Never],
+    }
+}
+
+impl Moment {
+    /// The action that the audit has of it: the order of the audit is the order of these moments,
+    /// since each is recorded in the transaction that makes the change.
+    pub fn audited(&self) -> Option<&'static str> {
+        Some(match self {
+            Moment::Reserved { .. } => "clone",
+            Moment::Claimed { step, .. } => match step {
+                Step::Remove(_) => "remove",
+                Step::Trash { .. } => "trash",
+                Step::BringBack(_) => "restore_guest",
+                Step::Rename { .. } => "rename",
+                Step::Flatten(_) => "flatten",
+                _ => return None,
+            },
+            Moment::Flattened(_) => "flatten",
+            Moment::Begun(_) => "import",
+            Moment::Sealing(_) => "seal",
+            Moment::Committed {
+                life: Life::Draft, ..
+            } => "import",
+            Moment::Committed { .. } => "sealed",
+            Moment::Changed { verb, .. } => verb.as_str(),
+            _ => return None,
+        })
+    }
+}
+
+fn claimed(step: &Step, name: Name) -> Moment {
+    Moment::Claimed {
+        step: step.clone(),
+        name,
+    }
+}
+
+fn renamed(step: &Step, guest: Name) -> Name {
+    match step {
+        Step::Rename { to, .. } => *to,
+        _ => guest,
+    }
+}
+
+fn cloned(step: &Step, number: u32, guests: &[(Name, u64)]) -> Vec<Moment> {
+    let mut script = vec![Moment::Reserved {
+        step: step.clone(),
+        number,
+        guests: guests.to_vec(),
+    }];
+    for (name, _) in guests {
+        script.extend([Moment::Made(*name), Moment::Ready(*name)]);
+    }
+    let names = guests.iter().map(|(name, _)| *name);
+    script.push(Moment::GuestsFree(names.collect()));
+    script
+}
+
+fn removed(name: Name) -> Vec<Moment> {
+    vec![claimed(&Step::Remove(name), name), Moment::Gone(name)]
+}
+
+fn born(begun: Moment, number: u32, life: Life, image: u64) -> Vec<Moment> {
+    let committed = Moment::Committed {
+        number,
+        life,
+        image,
+    };
+    vec![begun, committed, Moment::VersionFree(number)]
+}
+
+fn changed(verb: Verb, number: u32, life: Life) -> Vec<Moment> {
+    let changed = Moment::Changed { verb, number, life };
+    vec![changed, Moment::VersionFree(number)]
+}
+
+fn collection(now: bool, collected: &[Collected]) -> Vec<Moment> {
+    let mut guests = BTreeMap::new();
+    let mut versions = BTreeMap::new();
+    let mut going = Vec::new();
+    let mut readers = Vec::new();
+    let mut removals = Vec::new();
+    for subject in collected {
+        match subject {
+            Collected::Guest {
+                name,
+                trashed,
+                fate,
+            } => {
+                let goes = matches!(fate, Fate::Went | Fate::Failed);
+                guests.insert(*name, (*trashed, goes));
+                going.extend(goes.then_some(*name));
+                if *fate == Fate::Went {
+                    removals.extend(removed(*name));
+                }
+            }
+            Collected::Version {
+                number,
+                retired,
+                fate,
+            } => {
+                versions.insert(*number, *retired);
+                match fate {
+                    Fate::Went => removals.extend(changed(Verb::Purge, *number, Life::Purged)),
+                    Fate::Read(names) => readers.push((*number, names.clone())),
+                    Fate::Stays | Fate::Failed => {}
+                }
+            }
+        }
+    }
+    let mut script = vec![
+        Moment::GuestsSeen { now, seen: guests },
+        Moment::VersionsSeen(versions),
+    ];
+    script.extend(
+        readers
+            .into_iter()
+            .map(|(number, names)| Moment::ReadersSeen {
+                number,
+                names,
+                going: going.clone(),
+            }),
+    );
+    script.extend(removals);
+    script
+}
