@@ -216,8 +216,10 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Dri
     let write = || -> io::Result<()> {
         let dir = path.parent().unwrap_or(Path::new("/"));
         let mut fresh = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer_pretty(&mut fresh, value)?;
-        fresh.write_all(b"\n")?;
+        // Made whole first: the serialiser writes every bracket and comma by itself.
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        fresh.write_all(&text)?;
         fresh.as_file().sync_all()?;
         fresh.persist(path).map_err(|e| e.error)?;
         File::open(dir)?.sync_all()
