@@ -95,7 +95,7 @@ pub fn lock_shared(file: &File) -> Result<ImageLock, LockError> {
         UNSHARED_BASE + CONSISTENT_READ,
     ];
     for byte in refused {
-        if is_locked(file, byte, 1)? {
+        if has_lock(file, byte, 1)? {
             return Err(LockError::InUse);
         }
     }
@@ -104,7 +104,13 @@ pub fn lock_shared(file: &File) -> Result<ImageLock, LockError> {
 
 /// Whether another open of the file holds any lock that QEMU or this file takes.
 pub fn is_in_use(file: &File) -> Result<bool, LockError> {
-    Ok(is_locked(file, PERM_BASE, GROUP_BYTES)? || is_locked(file, UNSHARED_BASE, GROUP_BYTES)?)
+    Ok(has_lock(file, PERM_BASE, GROUP_BYTES)? || has_lock(file, UNSHARED_BASE, GROUP_BYTES)?)
+}
+
+/// Whether another open of the file, or another process, holds a lock on any byte of it. SQLite
+/// keeps one for as long as it has a catalog open (wal.c and os_unix.c: `SHARED_LOCK` on the file).
+pub fn is_locked(file: &File) -> Result<bool, LockError> {
+    has_lock(file, 0, 0)
 }
 
 /// A lock description; its remaining fields are zero, as fcntl_locking(2) demands.
@@ -128,8 +134,8 @@ fn set(file: &File, kind: i32, start: i64, length: i64) -> Result<(), LockError>
     }
 }
 
-/// Whether another open of the file holds a lock in the range.
-fn is_locked(file: &File, start: i64, length: i64) -> Result<bool, LockError> {
+/// Whether another open of the file holds a lock in the range; one of length 0 has no end.
+fn has_lock(file: &File, start: i64, length: i64) -> Result<bool, LockError> {
     let mut lock = description(libc::F_WRLCK, start, length);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|e| LockError::Refused(e.into()))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
@@ -167,6 +173,14 @@ mod tests {
         drop(lock);
         assert!(!is_in_use(&files[1]).expect("ask"));
         drop(lock_exclusive(&files[1]).expect("lock"));
+    }
+
+    #[test]
+    fn a_lock_anywhere_in_the_file_is_seen() {
+        let (_dir, files) = opens(2);
+        assert!(!is_locked(&files[0]).expect("ask"));
+        set(&files[1], libc::F_RDLCK, 0x4000_0002, 510).expect("lock");
+        assert!(is_locked(&files[0]).expect("ask"));
     }
 
     #[test]

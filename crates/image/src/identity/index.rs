@@ -18,6 +18,8 @@
 //! This file reads no disk.
 
 use stampo_core::ids::ImageId;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Bytes of a leaf.
 pub const LEAF_BYTES: u64 = 1 << 20;
@@ -100,6 +102,29 @@ impl LeafIndex {
             other
         };
         longer.leaves.get(common).map(|(number, _)| *number)
+    }
+
+    /// The bytes of the disk in which `self` and `other` differ: whole leaves, neighbours joined,
+    /// rising. Of disks of different sizes also what only the longer one has.
+    pub fn differences(&self, other: &LeafIndex) -> Vec<Range<u64>> {
+        let end = self.size_bytes.max(other.size_bytes);
+        let common = self.size_bytes.min(other.size_bytes);
+        let (mine, others): (BTreeSet<_>, BTreeSet<_>) =
+            (self.leaves.iter().collect(), other.leaves.iter().collect());
+        let leaves = mine.symmetric_difference(&others);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let tail = (common < end).then_some(common..end);
+        let changed = leaves.map(|(number, _)| {
+            let start = number * LEAF_BYTES;
+            start..(start + LEAF_BYTES).min(end)
+        });
+        for range in changed.chain(tail) {
+            match ranges.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => ranges.push(range),
+            }
+        }
+        ranges
     }
 
     /// The index as bytes: tag (16), disk size (8), number of entries (8), the entries (40 each:
@@ -227,5 +252,19 @@ mod tests {
             assert_eq!(other.first_difference(&sample()), Some(expected));
         }
         assert_eq!(sample().first_difference(&sample()), None);
+    }
+
+    #[test]
+    fn differences_are_whole_leaves_joined_and_include_another_size() {
+        let leaves =
+            |size_bytes, leaves: &[(u64, LeafHash)]| LeafIndex::new(size_bytes, leaves.to_vec());
+        let size = 10 * LEAF_BYTES + 5;
+        let other = leaves(size, &[(0, [1; 32]), (6, [8; 32]), (7, [9; 32])]);
+        let expected = [6 * LEAF_BYTES..8 * LEAF_BYTES, 10 * LEAF_BYTES..size];
+        assert_eq!(sample().differences(&other), expected);
+        assert_eq!(other.differences(&sample()), expected);
+        let longer = leaves(size + 7, sample().leaves());
+        assert_eq!(sample().differences(&longer), [size..size + 7]);
+        assert!(sample().differences(&sample()).is_empty());
     }
 }

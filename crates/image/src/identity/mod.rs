@@ -4,13 +4,16 @@
 //! It does not decide what happens to an image that fails: the caller quarantines or reports it.
 
 mod index;
+mod medium;
 
 pub use index::{IndexError, LEAF_BYTES, LeafHash, LeafIndex};
+pub use medium::Pace;
 
 use crate::device::BlockDevice;
 use crate::progress::Progress;
 use crate::raw::RawFile;
 use crate::sparse::{data_ranges, is_zero};
+use medium::Medium;
 use stampo_core::ids::ImageId;
 use std::collections::BTreeSet;
 use std::io;
@@ -77,6 +80,23 @@ pub fn leaf_index(path: &Path, progress: &dyn Progress) -> Result<LeafIndex, Ide
     let raw = RawFile::open_read_only(path).map_err(open)?;
     let ranges = data_ranges(raw.file(), raw.size_bytes()).map_err(open)?;
     let leaves = hash_leaves(&raw, &touched_leaves(&ranges), progress)?;
+    Ok(LeafIndex::new(raw.size_bytes(), leaves))
+}
+
+/// As [`leaf_index`], read from the medium as far as the system lets one, at the `pace` given.
+pub fn leaf_index_of_medium(
+    path: &Path,
+    pace: &Pace,
+    progress: &dyn Progress,
+) -> Result<LeafIndex, IdentityError> {
+    let open = |source| IdentityError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let raw = RawFile::open_read_only(path).map_err(open)?;
+    let ranges = data_ranges(raw.file(), raw.size_bytes()).map_err(open)?;
+    let medium = Medium::new(&raw, pace);
+    let leaves = hash_leaves(&medium, &touched_leaves(&ranges), progress)?;
     Ok(LeafIndex::new(raw.size_bytes(), leaves))
 }
 

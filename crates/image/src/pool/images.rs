@@ -186,6 +186,22 @@ impl Pool {
         })
     }
 
+    /// Writes the leaf index of an image again, after its stored one was found damaged. `index` was
+    /// taken of the disk, and is refused unless it is that of this image.
+    pub fn restore_leaf_index(&self, id: &ImageId, index: &LeafIndex) -> Result<(), PoolError> {
+        self.find_image(id)?;
+        if index.image_id() != *id {
+            return Err(PoolError::ForeignIndex(id.clone()));
+        }
+        let path = self.image_dir(id).join(LEAVES);
+        Ok(write_file_durably(&path, &index.encode(), SIDECAR_MODE)?)
+    }
+
+    /// The leaf index file of an image, whether it exists or not.
+    pub fn image_leaves(&self, id: &ImageId) -> PathBuf {
+        self.image_dir(id).join(LEAVES)
+    }
+
     /// Removes an image, unless a process has its disk open; it is fine when there is none.
     ///
     /// Whether clones need it is the catalog's question. A stopped guest does not show here.
