@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! building → draft → sealed → in_review → approved → published → deprecated → obsolete → retired → purged
-//!    │                 │         │           │            │           │           │
-//!  failed              │      rejected       └────────────┴─ revoked ─┴───────────┘
-//!                      └→ quarantined (its bytes no longer match its image id) → purged
+//!    │          │      │         │           │            │           │           │
+//!  failed       │      │      rejected       └────────────┴─ revoked ─┴───────────┘
+//!               └──────┴→ quarantined (its bytes no longer match its image id) → purged
 //! ```
 //!
 //! The enum is complete; the transitions that are in use now are those of one administrator on one
@@ -137,7 +137,7 @@ pub enum Verb {
     Restore,
     /// Free the bytes: retired, draft, failed or quarantined → purged.
     Purge,
-    /// The bytes do not match the image id: any immutable state with bytes → quarantined.
+    /// The bytes do not match the image id: any state with bytes → quarantined.
     Quarantine,
 }
 
@@ -209,7 +209,10 @@ pub fn transition(from: State, verb: Verb, evidence: Evidence) -> Result<State, 
             }
         }
         (Verb::Quarantine, State::Purged | State::Quarantined) => Err(refused),
-        (Verb::Quarantine, state) if state.is_immutable() => Ok(State::Quarantined),
+        // A draft too: sealing would take its changed bytes for good ones.
+        (Verb::Quarantine, state) if state.is_immutable() || state == State::Draft => {
+            Ok(State::Quarantined)
+        }
         _ => Err(refused),
     }
 }
@@ -260,6 +263,18 @@ mod tests {
                 .into_iter()
                 .filter_map(|verb| transition(from, verb, proven).ok());
             reached.extend(next.filter(|to| *to != from));
+        }
+    }
+
+    #[test]
+    fn whatever_has_bytes_can_be_quarantined() {
+        for from in State::ALL {
+            let has_bytes = !matches!(
+                from,
+                State::Building | State::Failed | State::Purged | State::Quarantined
+            );
+            let to = transition(from, Verb::Quarantine, Evidence::default());
+            assert_eq!(to.is_ok(), has_bytes, "{from}");
         }
     }
 
