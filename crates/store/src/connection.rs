@@ -1,8 +1,10 @@
 //! Opening the catalog and running transactions.
 
+use crate::check;
 use crate::schema;
 use crate::settings;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use crate::sums;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,6 +47,14 @@ pub enum StoreError {
         /// What it holds.
         text: String,
     },
+    /// The file's parts do not fit together.
+    #[error("trust the catalog {}: {}", path.display(), faults.join("; "))]
+    Corrupt {
+        /// Its path.
+        path: PathBuf,
+        /// What was found, at least one fault.
+        faults: Vec<String>,
+    },
     /// Another row already has this unique value.
     #[error("record {what}: it exists already")]
     Exists {
@@ -59,6 +69,28 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl StoreError {
+    /// Whether the file does not hold what was written into it.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::Error as Sql;
+        match self {
+            StoreError::Damaged { .. } | StoreError::Corrupt { .. } => true,
+            StoreError::Open { source, .. } | StoreError::Sql(source) => match source {
+                Sql::SqliteFailure(failure, _) => matches!(
+                    failure.code,
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
+                ),
+                Sql::FromSqlConversionFailure(..)
+                | Sql::InvalidColumnType(..)
+                | Sql::IntegralValueOutOfRange(..)
+                | Sql::Utf8Error(..) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 /// The catalog. Cheap to share between threads: they take turns.
@@ -109,6 +141,7 @@ impl Store {
         connection
             .pragma_update(None, "secure_delete", true)
             .map_err(opened)?;
+        sums::register(&connection).map_err(opened)?;
         let store = Store {
             connection: Mutex::new(connection),
             path: path.to_owned(),
@@ -149,12 +182,33 @@ impl Store {
         self.write_durably(|tx| {
             // Read again: another process may have migrated while this one waited for the lock.
             let found = version(&tx.sql)?;
-            for (number, step) in (1_u32..).zip(schema::STEPS).skip(found) {
-                tx.sql.execute_batch(step)?;
-                tx.sql.pragma_update(None, "user_version", number)?;
-            }
-            settings::ensure_salt(tx)
+            self.migrate_from(tx, found)
         })
+    }
+
+    fn migrate_from(&self, tx: &Tx<'_>, found: usize) -> Result<(), StoreError> {
+        for (number, step) in (1_u32..).zip(schema::STEPS).skip(found) {
+            // A step is SQL of ours: it fails only where its tables are not those of its number.
+            tx.sql.execute_batch(step).map_err(|error| match error {
+                rusqlite::Error::SqliteFailure(ref failure, _)
+                    if failure.code == ErrorCode::Unknown =>
+                {
+                    let fault = format!("it says schema {found}, its tables differ: {error}");
+                    self.corrupt(vec![fault])
+                }
+                error => error.into(),
+            })?;
+            tx.sql.pragma_update(None, "user_version", number)?;
+        }
+        sums::ensure(tx)?;
+        settings::ensure_salt(tx)
+    }
+
+    fn corrupt(&self, faults: Vec<String>) -> StoreError {
+        StoreError::Corrupt {
+            path: self.path.clone(),
+            faults,
+        }
     }
 
     /// Runs `act` in a transaction that only reads. It sees one consistent moment.
@@ -205,14 +259,23 @@ impl Store {
         Ok(())
     }
 
-    /// SQLite's own check of the whole file: the faults that it found, none when it is sound.
+    /// Checks the whole file: the faults that were found, none when it is sound. Rows are checked
+    /// by [`Tx::damaged_rows`].
     pub fn check_integrity(&self) -> Result<Vec<String>, StoreError> {
-        let connection = self.lock();
-        let mut statement = connection.prepare("PRAGMA integrity_check")?;
-        let lines: Vec<String> = statement
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        check::faults(&self.lock())
+    }
+
+    /// An error that names what [`Store::check_integrity`] found, if it found anything.
+    pub fn trust(&self) -> Result<(), StoreError> {
+        match self.check_integrity() {
+            Ok(faults) if faults.is_empty() => Ok(()),
+            Ok(faults) => Err(self.corrupt(faults)),
+            Err(error) if error.is_damage() => Err(self.corrupt(vec![match error {
+                StoreError::Sql(source) => source.to_string(),
+                other => other.to_string(),
+            }])),
+            Err(error) => Err(error),
+        }
     }
 }
 

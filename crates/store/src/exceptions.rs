@@ -40,6 +40,20 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Replaces all exceptions of a version.
+    pub fn replace_exceptions(
+        &self,
+        version: VersionId,
+        rows: &[ExceptionRow],
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "DELETE FROM exceptions WHERE version_id = ?1",
+            [version.to_string()],
+        )?;
+        rows.iter()
+            .try_for_each(|row| self.put_exception(version, row))
+    }
+
     /// The exceptions of a version.
     pub fn exceptions(&self, version: VersionId) -> Result<Vec<ExceptionRow>, StoreError> {
         let sql = "SELECT * FROM exceptions WHERE version_id = ?1 ORDER BY finding, path";

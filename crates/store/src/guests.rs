@@ -167,6 +167,29 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Replaces everything of a guest that is damaged, its interfaces too.
+    pub fn mend_guest(&self, row: &GuestRow) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE guests SET version_id = ?2, image_id = ?3, created_ms = ?4 WHERE id = ?1",
+            params![
+                row.id.to_string(),
+                row.version.to_string(),
+                row.image.as_str(),
+                row.created_ms
+            ],
+        )?;
+        self.update_guest(row)?;
+        self.replace_nics(row)
+    }
+
+    /// The ids of all guests.
+    pub fn guest_ids(&self) -> Result<Vec<GuestId>, StoreError> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT id FROM guests ORDER BY id")?;
+        collect(&mut statement, [], |row| parsed(row, "guests", "id"))
+    }
+
     /// Records other interfaces for a guest (a port that had to change).
     pub fn replace_nics(&self, row: &GuestRow) -> Result<(), StoreError> {
         self.sql

@@ -9,6 +9,7 @@
 //! only recorded here.
 
 mod audit;
+mod check;
 mod connection;
 mod convert;
 mod exceptions;
@@ -16,7 +17,9 @@ mod facts;
 mod guests;
 mod operations;
 mod schema;
+mod scrubs;
 mod settings;
+mod sums;
 mod templates;
 mod versions;
 
@@ -27,5 +30,6 @@ pub use facts::FactRow;
 pub use guests::{GuestRow, NicRow};
 pub use operations::{EventRow, OperationRow, OperationState};
 pub use settings::SALT;
+pub use sums::DamagedRow;
 pub use templates::TemplateRow;
 pub use versions::VersionRow;

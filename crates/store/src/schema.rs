@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2];
+pub const STEPS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -119,4 +119,25 @@ CREATE TABLE host_names (
     guest_id TEXT PRIMARY KEY REFERENCES guests (id) ON DELETE CASCADE,
     name TEXT NOT NULL
 );
+";
+
+/// When images were scrubbed, and a place for every row's checksum; see `sums.rs`, which makes the
+/// triggers that keep them.
+const V3: &str = "
+CREATE TABLE scrubs (
+    image_id TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+);
+ALTER TABLE settings ADD COLUMN row_sum INTEGER;
+ALTER TABLE templates ADD COLUMN row_sum INTEGER;
+ALTER TABLE versions ADD COLUMN row_sum INTEGER;
+ALTER TABLE exceptions ADD COLUMN row_sum INTEGER;
+ALTER TABLE guests ADD COLUMN row_sum INTEGER;
+ALTER TABLE nics ADD COLUMN row_sum INTEGER;
+ALTER TABLE facts ADD COLUMN row_sum INTEGER;
+ALTER TABLE operations ADD COLUMN row_sum INTEGER;
+ALTER TABLE events ADD COLUMN row_sum INTEGER;
+ALTER TABLE audit ADD COLUMN row_sum INTEGER;
+ALTER TABLE host_names ADD COLUMN row_sum INTEGER;
+ALTER TABLE scrubs ADD COLUMN row_sum INTEGER;
 ";

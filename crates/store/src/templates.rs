@@ -57,6 +57,12 @@ impl Tx<'_> {
         rows.next()?.map(read).transpose()
     }
 
+    /// Whether there is any template.
+    pub fn has_templates(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM templates)";
+        Ok(self.sql.query_row(sql, [], |row| row.get(0))?)
+    }
+
     /// Every template, by name.
     pub fn templates(&self) -> Result<Vec<TemplateRow>, StoreError> {
         let mut statement = self

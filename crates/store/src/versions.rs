@@ -129,6 +129,30 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Replaces everything of a version that is damaged.
+    pub fn mend_version(&self, row: &VersionRow) -> Result<(), StoreError> {
+        self.sql
+            .execute(
+                "UPDATE versions SET template_id = ?2, number = ?3, created_ms = ?4 WHERE id = ?1",
+                params![
+                    row.id.to_string(),
+                    row.template_id.to_string(),
+                    row.number,
+                    row.created_ms
+                ],
+            )
+            .map_err(unique(|| row.label()))?;
+        self.update_version(row)
+    }
+
+    /// The ids of all versions.
+    pub fn version_ids(&self) -> Result<Vec<VersionId>, StoreError> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT id FROM versions ORDER BY id")?;
+        collect(&mut statement, [], |row| parsed(row, "versions", "id"))
+    }
+
     /// The version of this id.
     pub fn version(&self, id: VersionId) -> Result<Option<VersionRow>, StoreError> {
         let mut statement = self

@@ -213,7 +213,8 @@ fn a_newer_catalog_is_refused_and_a_damaged_row_is_named() {
     let store = open(dir.path());
     version(&store);
     let raw = rusqlite::Connection::open(dir.path().join("catalog.db")).expect("opens");
-    raw.execute("UPDATE versions SET state = 'melted'", [])
+    // Without the trigger that keeps the row's checksum, as rot would.
+    raw.execute_batch("DROP TRIGGER versions_updated; UPDATE versions SET state = 'melted'")
         .expect("written");
     let error = store
         .read(|tx| tx.versions())
@@ -251,4 +252,120 @@ fn integrity_is_checked_for_real() {
         !matches!(found, Ok(ref faults) if faults.is_empty()),
         "damage must be found"
     );
+}
+
+/// Flips one bit of the only place in the file that holds `needle`.
+fn flip_in_file(path: &Path, needle: &str) {
+    let mut bytes = std::fs::read(path).expect("read");
+    let places: Vec<usize> = (0..bytes.len())
+        .filter(|at| bytes[*at..].starts_with(needle.as_bytes()))
+        .collect();
+    assert_eq!(places.len(), 1, "{needle} is there once");
+    bytes[places[0] + 3] ^= 1;
+    std::fs::write(path, bytes).expect("written");
+}
+
+fn audited(store: &Store, detail: &str) {
+    let entry = stampo_store::AuditEntry {
+        actor: "local:test",
+        action: "publish",
+        resource: "web@1",
+        outcome: "ok",
+        detail,
+    };
+    store
+        .write(|tx| tx.insert_audit(&entry, 1))
+        .expect("recorded");
+}
+
+#[test]
+fn a_changed_letter_that_sqlite_can_not_see_is_found_and_kept_once_it_is_known() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("catalog.db");
+    {
+        let store = open(dir.path());
+        audited(&store, "before");
+        audited(&store, "needle");
+        store.checkpoint().expect("one file");
+        assert_eq!(store.read(|tx| tx.damaged_rows()).expect("read"), []);
+    }
+    flip_in_file(&path, "needle");
+    let store = open(dir.path());
+    assert_eq!(store.check_integrity().expect("checked"), [""; 0]);
+    let damaged = store.read(|tx| tx.damaged_rows()).expect("read");
+    assert_eq!(damaged.len(), 1);
+    assert_eq!((damaged[0].table.as_str(), damaged[0].rowid), ("audit", 2));
+    assert_eq!(damaged[0].key, ["2"]);
+    store
+        .write(|tx| tx.keep_damaged_row(&damaged[0]))
+        .expect("kept");
+    assert_eq!(store.read(|tx| tx.damaged_rows()).expect("read"), []);
+}
+
+#[test]
+fn a_changed_schema_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("catalog.db");
+    {
+        let store = open(dir.path());
+        store.checkpoint().expect("one file");
+        store.trust().expect("sound");
+    }
+    flip_in_file(&path, "cancel INTEGER NOT NULL DEFAULT 0");
+    let found = Store::open(&path).and_then(|store| store.trust());
+    assert!(found.is_err_and(|error| error.is_damage()));
+}
+
+#[test]
+fn a_catalog_of_before_gets_its_checksums() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let row = {
+        let store = open(dir.path());
+        audited(&store, "old");
+        version(&store)
+    };
+    let raw = rusqlite::Connection::open(dir.path().join("catalog.db")).expect("opens");
+    let tables: Vec<String> = raw
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
+        .expect("tables");
+    for table in tables.iter().filter(|table| *table != "scrubs") {
+        raw.execute_batch(&format!(
+            "DROP TRIGGER {table}_inserted; DROP TRIGGER {table}_updated;
+             ALTER TABLE {table} DROP COLUMN row_sum;"
+        ))
+        .expect("as before");
+    }
+    raw.execute_batch("DROP TABLE scrubs; PRAGMA user_version = 2;")
+        .expect("as before");
+    drop(raw);
+    let store = open(dir.path());
+    store.trust().expect("sound, with the schema of a new one");
+    assert_eq!(store.read(|tx| tx.damaged_rows()).expect("read"), []);
+    assert_eq!(store.read(|tx| tx.versions()).expect("read"), [row]);
+}
+
+#[test]
+fn every_way_of_writing_keeps_the_checksums() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let version = version(&store);
+    let mut row = guest(&version, "a", 1, 22_001);
+    let image = ImageId::from_bytes([1; 32]);
+    store
+        .write(|tx| {
+            tx.insert_guest(&row)?;
+            row.error = Some("changed".to_owned());
+            tx.update_guest(&row)?;
+            tx.replace_nics(&row)?;
+            tx.keep_host_name(row.id, &row.name)?;
+            tx.keep_host_name(row.id, &row.name)?;
+            tx.set_setting("a", "b")?;
+            tx.set_setting("a", "c")?;
+            tx.put_scrub(&image, 1)?;
+            tx.put_scrub(&image, 2)
+        })
+        .expect("written");
+    assert_eq!(store.read(|tx| tx.damaged_rows()).expect("read"), []);
+    assert_eq!(store.read(|tx| tx.scrubs()).expect("read")[&image], 2);
 }
