@@ -18,7 +18,10 @@ pub use guest::{
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
 pub use problem::{Kind, Problem};
-pub use store::{Check, CheckStatus, DoctorReport, GcReport, GcSubject, RescanReport};
+pub use store::{
+    Check, CheckStatus, Damage, DoctorReport, GcReport, GcSubject, RescanReport, ScrubReport,
+    ScrubRequest,
+};
 pub use template::{
     AcceptRequest, BuildRequest, Finding, ImportRequest, SealChange, SealPlan, SealRequest,
     Verification, Version,
@@ -110,6 +113,10 @@ pub trait Api: Send + Sync {
     fn gc(&self, apply: bool, now: bool) -> Reply<GcReport>;
     /// Rebuilds the catalog from what is on disk. What the catalog already knows is left alone.
     fn rescan(&self) -> Reply<RescanReport>;
+    /// Starts reading everything that the store keeps and that must not change.
+    fn scrub(&self, request: ScrubRequest) -> Reply<Operation>;
+    /// What a scrub that has ended found.
+    fn scrub_report(&self, operation: &str) -> Reply<ScrubReport>;
     /// The newest operations.
     fn operations(&self, limit: u32) -> Reply<Vec<Operation>>;
     /// Works on an operation, or watches it when another process does, until it ends.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stampo_core::size::ByteSize;
+use std::path::PathBuf;
 
 /// How a check of the host ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,4 +75,53 @@ pub struct RescanReport {
     pub guests: Vec<String>,
     /// What could not be taken in, and why.
     pub refused: Vec<(String, String)>,
+}
+
+/// How to scrub.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubRequest {
+    /// Leave out disks that were found right within this many seconds.
+    pub older_than_s: Option<u64>,
+    /// Read disks at most this many bytes a second; at least 1 MiB.
+    pub limit: Option<ByteSize>,
+}
+
+/// What a scrub read and found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// Images whose disk was read.
+    pub images_read: usize,
+    /// Images that were read recently enough.
+    pub images_skipped: usize,
+    /// Space of the disks that were read and found right.
+    pub read: ByteSize,
+    /// Sidecars that were read.
+    pub sidecars_read: usize,
+    /// Versions and guests that something worked on, so that their sidecars were left alone.
+    pub busy: Vec<String>,
+    /// Sidecars that had no checksum, and have one now.
+    pub protected: Vec<PathBuf>,
+    /// Everything that is not as it was written.
+    pub damage: Vec<Damage>,
+}
+
+/// One damaged thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// `disk`, `leaf-index`, `version-sidecar`, `guest-sidecar` or `row`.
+    pub what: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it: ranges of bytes, or a row of a table. Empty for the whole file.
+    pub place: String,
+    /// What is wrong.
+    pub why: String,
+    /// What it belongs to: versions as `name@N`, or a guest.
+    pub subjects: Vec<String>,
+    /// The guests that read it: linked clones, and clones that are being made.
+    pub clones: Vec<String>,
+    /// `mended`, `quarantined`, `kept` (lost, and recorded in the audit) or `open`.
+    pub outcome: String,
+    /// What to do next; empty when there is nothing to do.
+    pub remedy: String,
 }

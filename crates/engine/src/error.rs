@@ -79,6 +79,12 @@ pub enum EngineError {
         /// What was found.
         why: String,
     },
+    /// Something of the store is not as it was written.
+    #[error("find the store whole: {found}")]
+    Damage {
+        /// What was found, with the versions and the clones.
+        found: String,
+    },
     /// A file of the host.
     #[error("{act} {}", path.display())]
     Io {

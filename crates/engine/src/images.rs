@@ -7,11 +7,11 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::sidecar::{GuestSidecar, VersionSidecar};
-use stampo_core::ids::{ImageId, OperationId};
+use crate::sidecar::{GuestSidecar, VersionSidecar, read_sidecar};
+use stampo_core::ids::{GuestId, ImageId, OperationId};
 use stampo_core::lifecycle::State;
 use stampo_store::{GuestRow, Tx};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The key in an operation's request that holds the image it is about to give to a version.
 pub(crate) const PENDING_IMAGE: &str = "pending_image";
@@ -74,7 +74,7 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         for path in self.version_sidecars(image)? {
             // A sidecar that can't be read is not ours to judge, so its image stays.
-            let Ok(sidecar) = crate::rescan::read_json::<VersionSidecar>(&path) else {
+            let Ok((sidecar, _)) = read_sidecar::<VersionSidecar>(&path) else {
                 return Ok(true);
             };
             let left_behind = tx.version(sidecar.id)?.is_some_and(|row| {
@@ -92,14 +92,29 @@ impl Engine {
     fn has_unknown_reader(&self, tx: &Tx<'_>, image: &ImageId) -> Result<bool, EngineError> {
         for dir in crate::rescan::list(self.driver.guests_dir())? {
             let path = dir.join(crate::sidecar::GUEST);
-            let Ok(sidecar) = crate::rescan::read_json::<GuestSidecar>(&path) else {
-                continue;
-            };
-            if sidecar.image == *image && tx.guest(sidecar.id)?.is_none() {
-                return Ok(true);
+            match read_sidecar::<GuestSidecar>(&path) {
+                Ok((sidecar, _)) if sidecar.image == *image => {
+                    if tx.guest(sidecar.id)?.is_none() {
+                        return Ok(true);
+                    }
+                }
+                Ok(_) => {}
+                // It may read this image: without its row nothing tells.
+                Err(_) if path.exists() && !self.knows_guest_of(tx, &dir)? => return Ok(true),
+                Err(_) => {}
             }
         }
         Ok(false)
+    }
+
+    /// Whether the guest that a directory is named after is in the catalog.
+    fn knows_guest_of(&self, tx: &Tx<'_>, dir: &Path) -> Result<bool, EngineError> {
+        let name = dir.file_name().and_then(|name| name.to_str());
+        let id: Option<GuestId> = name.and_then(|name| name.parse().ok());
+        Ok(match id {
+            Some(id) => tx.guest(id)?.is_some(),
+            None => true,
+        })
     }
 
     /// Removes images that nothing knows of: no version, no guest, no running operation, and no

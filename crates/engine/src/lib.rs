@@ -25,7 +25,9 @@ mod passport;
 mod power;
 mod reconcile;
 mod remove;
+mod replace;
 mod rescan;
+mod scrub;
 mod seal;
 mod sidecar;
 mod verify;
@@ -44,6 +46,7 @@ pub use import::{Import, ImportSource};
 pub use passport::{PassportOf, Source};
 pub use reconcile::Recovered;
 pub use rescan::Rescanned;
+pub use scrub::{Damage, DamageOutcome, DamagedThing, Scrub, ScrubOptions, ScrubReport};
 pub use seal::Seal;
 #[doc(hidden)]
 pub use sidecar::rewritten_sidecars;

@@ -91,6 +91,7 @@ impl Engine {
         let result = self.caught(|| match row.kind.as_str() {
             "clone" => self.run_clone(&work).map(|_| ()),
             "rescan" => self.take_in_sidecars(&work).map(|_| ()),
+            "scrub" => self.recover_scrub(&work),
             "build" | "import" | "seal" | "verify" => self.recover_version(&work, row),
             "remove" | "trash" | "restore_guest" | "rename" | "resize" | "flatten"
             | "write_file" | "start" | "define" => {

@@ -7,9 +7,8 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::passport::VersionFactsCache;
-use crate::sidecar::{FORMAT, GUEST, GuestSidecar, LIMIT_BYTES, VersionSidecar};
+use crate::sidecar::{GUEST, GuestSidecar, Protection, VersionSidecar, read_sidecar, unusable};
 use crate::work::{Unwatched, Work};
-use serde::de::DeserializeOwned;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::{ImageId, VersionId};
@@ -18,7 +17,6 @@ use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::size::ByteSize;
 use stampo_store::{ExceptionRow, GuestRow, OperationState, Tx, VersionRow};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What a rescan brought back.
@@ -45,6 +43,21 @@ impl Engine {
             work.end(OperationState::Failed, Some(&error.chain()), |_| Ok(()))?;
         }
         found
+    }
+
+    /// Whether the catalog knows nothing, and there are sidecars from which it could be rebuilt.
+    pub fn is_catalog_lost(&self) -> Result<bool, EngineError> {
+        let knows_something = self.store.read(|tx| tx.has_templates())?;
+        if knows_something {
+            return Ok(false);
+        }
+        for image in self.image_ids()? {
+            if !self.version_sidecars(&image)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        let guests = list(self.driver.guests_dir())?;
+        Ok(guests.iter().any(|dir| dir.join(GUEST).exists()))
     }
 
     /// The whole of a rescan. Recovery repeats it.
@@ -90,7 +103,7 @@ impl Engine {
         for image in self.image_ids()? {
             for path in self.version_sidecars(&image)? {
                 match read_version(&image, &path) {
-                    Ok(sidecar) => {
+                    Ok((sidecar, _)) => {
                         let is_older = newest
                             .get(&sidecar.id)
                             .is_some_and(|other| other.changed_ms >= sidecar.changed_ms);
@@ -122,24 +135,7 @@ impl Engine {
             if known.as_ref().is_some_and(|row| !is_newer(row)) {
                 return Ok(false);
             }
-            let template = tx.ensure_template(&sidecar.template, sidecar.created_ms)?;
-            let row = VersionRow {
-                id: sidecar.id,
-                template_id: template.id,
-                template: template.name,
-                number: sidecar.number,
-                state: sidecar.state,
-                image: Some(sidecar.image),
-                virtual_size: sidecar.virtual_size,
-                data: sidecar.data,
-                hardware: sidecar.hardware,
-                origin: sidecar.origin,
-                proof: sidecar.proof,
-                operation: None,
-                created_ms: sidecar.created_ms,
-                changed_ms: sidecar.changed_ms,
-                verified_ms: sidecar.verified_ms,
-            };
+            let row = version_row(tx, &sidecar)?;
             match known {
                 // The catalog is older than the disk: a backup of it was put back.
                 Some(_) => tx.update_version(&row)?,
@@ -184,8 +180,7 @@ impl Engine {
     }
 
     fn rescan_guest(&self, path: &Path) -> Result<Option<String>, EngineError> {
-        let sidecar: GuestSidecar = read_json(path)?;
-        check_format(path, sidecar.format)?;
+        let (sidecar, _) = read_sidecar::<GuestSidecar>(path)?;
         if self.guest_dir(sidecar.id).join(GUEST) != path {
             return Err(unusable(path, "it lies in the directory of another guest"));
         }
@@ -206,24 +201,7 @@ impl Engine {
                 // It needs nothing of its version, which was purged: only the record comes back.
                 tx.insert_version(&self.tombstone(tx, &sidecar, path)?)?;
             }
-            let row = GuestRow {
-                id: sidecar.id,
-                name: sidecar.name.clone(),
-                version: sidecar.version,
-                image: sidecar.image,
-                kind: sidecar.kind,
-                state: match sidecar.state {
-                    GuestState::Trashed => GuestState::Trashed,
-                    _ => GuestState::Ready,
-                },
-                operation: None,
-                plan: sidecar.plan,
-                host_keys: sidecar.host_keys,
-                error: None,
-                created_ms: sidecar.created_ms,
-                changed_ms: self.now_ms(),
-                keep_until_ms: sidecar.keep_until_ms,
-            };
+            let row = guest_row(&sidecar, self.now_ms());
             tx.insert_guest(&row)?;
             if let Some(host_name) = &sidecar.host_name {
                 tx.keep_host_name(row.id, host_name)?;
@@ -253,28 +231,63 @@ impl Engine {
     }
 }
 
-fn read_version(image: &ImageId, path: &Path) -> Result<VersionSidecar, EngineError> {
-    let sidecar: VersionSidecar = read_json(path)?;
-    check_format(path, sidecar.format)?;
+/// The row that a version's sidecar describes.
+pub(crate) fn version_row(
+    tx: &Tx<'_>,
+    sidecar: &VersionSidecar,
+) -> Result<VersionRow, EngineError> {
+    let template = tx.ensure_template(&sidecar.template, sidecar.created_ms)?;
+    Ok(VersionRow {
+        id: sidecar.id,
+        template_id: template.id,
+        template: template.name,
+        number: sidecar.number,
+        state: sidecar.state,
+        image: Some(sidecar.image.clone()),
+        virtual_size: sidecar.virtual_size,
+        data: sidecar.data,
+        hardware: sidecar.hardware.clone(),
+        origin: sidecar.origin.clone(),
+        proof: sidecar.proof.clone(),
+        operation: None,
+        created_ms: sidecar.created_ms,
+        changed_ms: sidecar.changed_ms,
+        verified_ms: sidecar.verified_ms,
+    })
+}
+
+/// The row that a guest's sidecar describes.
+pub(crate) fn guest_row(sidecar: &GuestSidecar, now_ms: i64) -> GuestRow {
+    GuestRow {
+        id: sidecar.id,
+        name: sidecar.name.clone(),
+        version: sidecar.version,
+        image: sidecar.image.clone(),
+        kind: sidecar.kind,
+        state: match sidecar.state {
+            GuestState::Trashed => GuestState::Trashed,
+            _ => GuestState::Ready,
+        },
+        operation: None,
+        plan: sidecar.plan.clone(),
+        host_keys: sidecar.host_keys.clone(),
+        error: None,
+        created_ms: sidecar.created_ms,
+        changed_ms: now_ms,
+        keep_until_ms: sidecar.keep_until_ms,
+    }
+}
+
+/// A version's sidecar, checked to be of the image that it lies beside.
+pub(crate) fn read_version(
+    image: &ImageId,
+    path: &Path,
+) -> Result<(VersionSidecar, Protection), EngineError> {
+    let (sidecar, protection) = read_sidecar::<VersionSidecar>(path)?;
     if sidecar.image != *image {
         return Err(unusable(path, "it names another image"));
     }
-    Ok(sidecar)
-}
-
-fn unusable(path: &Path, why: &str) -> EngineError {
-    EngineError::Conflict {
-        act: format!("take in {}", path.display()),
-        why: why.to_owned(),
-    }
-}
-
-fn check_format(path: &Path, format: u32) -> Result<(), EngineError> {
-    if format == FORMAT {
-        Ok(())
-    } else {
-        Err(unusable(path, "it is of another form"))
-    }
+    Ok((sidecar, protection))
 }
 
 /// The entries of a directory, sorted; none when it does not exist.
@@ -289,13 +302,4 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
     }
     paths.sort();
     Ok(paths)
-}
-
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, EngineError> {
-    let file = std::fs::File::open(path).map_err(EngineError::io("read", path))?;
-    let mut text = Vec::new();
-    file.take(LIMIT_BYTES)
-        .read_to_end(&mut text)
-        .map_err(EngineError::io("read", path))?;
-    serde_json::from_slice(&text).map_err(EngineError::room(format!("read {}", path.display())))
 }

@@ -4,11 +4,17 @@
 //! `guests/<guest-id>/guest.json` for each guest. They are written by the
 //! operation that changes the row, and recovery writes them again from the row when its process
 //! ended before or after the commit.
-//! They hold no secrets: a guest's personalisation is left out.
+//! They hold no secrets: a guest's personalisation is left out. Each has a checksum of its own.
+
+mod checksum;
+
+pub(crate) use checksum::Protection;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::hardware::Hardware;
@@ -19,6 +25,8 @@ use stampo_core::plan::GuestPlan;
 use stampo_core::size::ByteSize;
 use stampo_image::durable;
 use stampo_store::{ExceptionRow, GuestRow, VersionRow};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The form of the files. A file of a higher form is refused, never guessed at.
@@ -84,7 +92,7 @@ pub(crate) struct GuestSidecar {
 }
 
 impl Engine {
-    fn version_sidecar_path(&self, image: &ImageId, id: VersionId) -> PathBuf {
+    pub(crate) fn version_sidecar_path(&self, image: &ImageId, id: VersionId) -> PathBuf {
         self.pool
             .image_dir(image)
             .join(format!("version-{id}.json"))
@@ -92,28 +100,14 @@ impl Engine {
 
     /// Writes a version's sidecar, if the version has bytes.
     pub(crate) fn write_version_sidecar(&self, row: &VersionRow) -> Result<(), EngineError> {
-        let Some(image) = &row.image else {
-            return Ok(());
-        };
         let exceptions = self.store.read(|tx| tx.exceptions(row.id))?;
-        let sidecar = VersionSidecar {
-            format: FORMAT,
-            id: row.id,
-            template: row.template.clone(),
-            number: row.number,
-            state: row.state,
-            image: image.clone(),
-            virtual_size: row.virtual_size,
-            data: row.data,
-            hardware: row.hardware.clone(),
-            origin: row.origin.clone(),
-            proof: row.proof.clone(),
-            exceptions: exceptions.into_iter().map(ExceptionSidecar::from).collect(),
-            created_ms: row.created_ms,
-            changed_ms: row.changed_ms,
-            verified_ms: row.verified_ms,
-        };
-        write_json(&self.version_sidecar_path(image, row.id), &sidecar)
+        match version_sidecar(row, exceptions) {
+            Some(sidecar) => {
+                let path = self.version_sidecar_path(&sidecar.image, row.id);
+                write_sidecar(&path, &sidecar)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes a version's sidecar.
@@ -135,10 +129,33 @@ impl Engine {
             Ok::<_, EngineError>((version, tx.host_name(row.id)?))
         })?;
         let label = version.map(|version| version.label()).unwrap_or_default();
-        let text = guest_sidecar(row, label, host_name)?;
-        durable::write_file_durably(&self.guest_dir(row.id).join(GUEST), &text, 0o600)
-            .map_err(EngineError::room("write a sidecar"))
+        let sidecar = guest_sidecar(row, label, host_name);
+        write_sidecar(&self.guest_dir(row.id).join(GUEST), &sidecar)
     }
+}
+
+/// The content of a version's sidecar; none when it has no bytes.
+pub(crate) fn version_sidecar(
+    row: &VersionRow,
+    exceptions: Vec<ExceptionRow>,
+) -> Option<VersionSidecar> {
+    Some(VersionSidecar {
+        format: FORMAT,
+        id: row.id,
+        template: row.template.clone(),
+        number: row.number,
+        state: row.state,
+        image: row.image.clone()?,
+        virtual_size: row.virtual_size,
+        data: row.data,
+        hardware: row.hardware.clone(),
+        origin: row.origin.clone(),
+        proof: row.proof.clone(),
+        exceptions: exceptions.into_iter().map(ExceptionSidecar::from).collect(),
+        created_ms: row.created_ms,
+        changed_ms: row.changed_ms,
+        verified_ms: row.verified_ms,
+    })
 }
 
 /// The content of a guest's sidecar.
@@ -146,8 +163,8 @@ pub(crate) fn guest_sidecar(
     row: &GuestRow,
     label: String,
     host_name: Option<GuestName>,
-) -> Result<Vec<u8>, EngineError> {
-    let sidecar = GuestSidecar {
+) -> GuestSidecar {
+    GuestSidecar {
         format: FORMAT,
         id: row.id,
         name: row.name.clone(),
@@ -167,8 +184,7 @@ pub(crate) fn guest_sidecar(
         host_keys: row.host_keys.clone(),
         created_ms: row.created_ms,
         keep_until_ms: row.keep_until_ms,
-    };
-    serde_json::to_vec_pretty(&sidecar).map_err(EngineError::room("write a sidecar"))
+    }
 }
 
 impl From<ExceptionRow> for ExceptionSidecar {
@@ -198,14 +214,60 @@ impl From<ExceptionSidecar> for ExceptionRow {
 /// Reads a version's and a guest's sidecar and gives them as they would be written, for fuzzing.
 #[doc(hidden)]
 pub fn rewritten_sidecars(text: &[u8]) -> [Option<Vec<u8>>; 2] {
-    fn again<T: Serialize + serde::de::DeserializeOwned>(text: &[u8]) -> Option<Vec<u8>> {
-        let sidecar: T = serde_json::from_slice(text).ok()?;
-        serde_json::to_vec_pretty(&sidecar).ok()
+    fn again<T: Serialize + DeserializeOwned>(text: &[u8]) -> Option<Vec<u8>> {
+        let (sidecar, _) = parse_sidecar::<T>(Path::new("sidecar"), text).ok()?;
+        Some(checksum::add(serde_json::to_vec_pretty(&sidecar).ok()?))
     }
     [again::<VersionSidecar>(text), again::<GuestSidecar>(text)]
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), EngineError> {
+/// Writes a sidecar with its checksum, in place of the one that is there.
+pub(crate) fn write_sidecar<T: Serialize>(path: &Path, value: &T) -> Result<(), EngineError> {
     let text = serde_json::to_vec_pretty(value).map_err(EngineError::room("write a sidecar"))?;
-    durable::write_file_durably(path, &text, 0o600).map_err(EngineError::room("write a sidecar"))
+    durable::write_file_durably(path, &checksum::add(text), 0o600)
+        .map_err(EngineError::room("write a sidecar"))
+}
+
+/// A sidecar and what its checksum says, which is never *wrong*: that is an error.
+pub(crate) fn read_sidecar<T: Serialize + DeserializeOwned>(
+    path: &Path,
+) -> Result<(T, Protection), EngineError> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        File::open(path)?.take(LIMIT_BYTES).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    parse_sidecar(path, &read().map_err(EngineError::io("read", path))?)
+}
+
+/// As [`read_sidecar`], of bytes that are read already; `path` is for messages.
+fn parse_sidecar<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    text: &[u8],
+) -> Result<(T, Protection), EngineError> {
+    let protection = checksum::check(text);
+    if protection == Protection::Wrong {
+        return Err(unusable(path, "its checksum is not that of its content"));
+    }
+    let failed = || format!("read {}", path.display());
+    let value: Value = serde_json::from_slice(text).map_err(EngineError::room(failed()))?;
+    if value["format"] != FORMAT {
+        return Err(unusable(path, "it is of another form"));
+    }
+    let sidecar: T = serde_json::from_value(value.clone()).map_err(EngineError::room(failed()))?;
+    // One without a checksum is of before, and has no field that we do not know.
+    let known = serde_json::to_value(&sidecar).map_err(EngineError::room(failed()))?;
+    let is_known = |fields: &Map<String, Value>| fields.keys().all(|key| known.get(key).is_some());
+    if protection == Protection::None && !value.as_object().is_some_and(is_known) {
+        return Err(unusable(path, "it has lost its checksum"));
+    }
+    Ok((sidecar, protection))
+}
+
+/// Why a sidecar is of no use.
+pub(crate) fn unusable(path: &Path, why: &str) -> EngineError {
+    EngineError::Conflict {
+        act: format!("take in {}", path.display()),
+        why: why.to_owned(),
+    }
 }

@@ -1,13 +1,13 @@
 //! Reading a version's bytes and its proof again, and looking inside.
 
 use crate::engine::Engine;
-use crate::error::{EngineError, chain};
+use crate::error::EngineError;
+use crate::scrub::{DiskFound, place_of};
 use crate::version::Bare;
-use crate::work::{PhaseProgress, Watch, Work};
+use crate::work::{Watch, Work};
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{Evidence, Verb, transition};
 use stampo_core::names::VersionRef;
-use stampo_image::pool::PoolError;
 use stampo_store::{OperationState, VersionRow};
 
 /// A verification that was accepted.
@@ -63,19 +63,24 @@ impl Engine {
         };
         let image = row.image.clone().ok_or_else(missing)?;
         let result = work.phase(&label, "digest", || {
-            let progress = PhaseProgress {
-                work,
-                phase: "digest",
-            };
-            match self.pool.verify_image(&image, &progress) {
-                Ok(()) => Ok((Ok(()), "every byte is as it was recorded".to_owned())),
-                // What can't be read right now says nothing about the bytes.
-                Err(error) if is_rot(&error) => {
-                    Ok((Err(chain(&error)), "the bytes have changed".to_owned()))
+            let found = self.check_disk(work, &image, stampo_image::identity::leaf_index);
+            work.not_cancelled()?;
+            match found {
+                Ok(DiskFound::Right) => Ok((Ok(()), "every byte is as it was recorded".to_owned())),
+                Ok(DiskFound::IndexMended(why)) => {
+                    let detail = format!("every byte is right; the index was not: {why}");
+                    Ok((Ok(()), detail))
                 }
-                Err(error) => Err(EngineError::room(format!("read the image of {label}"))(
-                    error,
-                )),
+                Ok(DiskFound::Changed(ranges, why)) => {
+                    let why = format!("{why} {}", place_of(&ranges));
+                    let why = why.trim_end().to_owned();
+                    Ok((Err(why), "the bytes have changed".to_owned()))
+                }
+                // What can't be read right now says nothing about the bytes.
+                Err(error) => {
+                    let act = format!("read the image of {label}");
+                    Err(EngineError::room(act)(error))
+                }
             }
         })?;
         self.faults.reach("verify.read");
@@ -121,16 +126,4 @@ impl Engine {
             .map_err(EngineError::room(format!("inspect {}", row.label())))?;
         serde_json::to_value(inspection).map_err(EngineError::room("print the inspection"))
     }
-}
-
-fn is_rot(error: &PoolError) -> bool {
-    use stampo_image::identity::IdentityError;
-    matches!(
-        error,
-        PoolError::Identity {
-            source: IdentityError::Size { .. } | IdentityError::Corrupt { .. },
-            ..
-        } | PoolError::ForeignIndex(_)
-            | PoolError::Index { .. }
-    )
 }

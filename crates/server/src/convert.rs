@@ -2,8 +2,8 @@
 
 use crate::problem::problem;
 use stampo_api::{
-    AuditRecord, Event, FactVerdict, Finding, GcReport, GcSubject, Guest, Operation, Passport,
-    Reply, SealChange, SealPlan, Verification, Version,
+    AuditRecord, Damage, Event, FactVerdict, Finding, GcReport, GcSubject, Guest, Operation,
+    Passport, Reply, ScrubReport, SealChange, SealPlan, Verification, Version,
 };
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
@@ -172,6 +172,28 @@ pub(crate) fn gc(applied: bool, subjects: Vec<Subject>) -> GcReport {
         applied,
         subjects: subjects.collect(),
         freed: ByteSize(freed),
+    }
+}
+
+pub(crate) fn scrub(report: stampo_engine::ScrubReport) -> ScrubReport {
+    let damage = report.damage.into_iter().map(|damage| Damage {
+        what: damage.what.as_str().to_owned(),
+        path: damage.path,
+        place: damage.place,
+        why: damage.why,
+        subjects: damage.subjects,
+        clones: damage.clones,
+        outcome: damage.outcome.as_str().to_owned(),
+        remedy: damage.remedy,
+    });
+    ScrubReport {
+        images_read: report.images_read,
+        images_skipped: report.images_skipped,
+        read: ByteSize(report.bytes_read),
+        sidecars_read: report.sidecars_read,
+        busy: report.busy,
+        protected: report.protected,
+        damage: damage.collect(),
     }
 }
 

@@ -11,7 +11,7 @@ mod open;
 mod problem;
 
 pub use local::Local;
-pub use open::{Opened, open};
+pub use open::{Opened, Purpose, open};
 /// Must be the first thing that a program's `main` calls: it never returns in the sandboxed child
 /// that reads untrusted images.
 pub use stampo_image::intake::run_child_if_asked;

@@ -7,8 +7,8 @@ use crate::problem::problem;
 use stampo_api::{
     AcceptRequest, Api, AuditRecord, BuildRequest, Check, CheckStatus, CloneRequest, DoctorReport,
     ExecReply, ExecRequest, GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport,
-    Problem, Reply, RescanReport, ResizeRequest, SealPlan, SealRequest, StopReply, Verification,
-    Version, Watch,
+    Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest,
+    StopReply, Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{State, Verb};
@@ -18,14 +18,19 @@ use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
 use stampo_driver_qemu::doctor::{DoctorOptions, Status, checks};
 use stampo_engine::{
-    Build, Engine, EngineError, Flatten, Import, ImportSource, Resize, Seal, Verify,
+    Build, Engine, EngineError, Flatten, Import, ImportSource, Resize, Scrub, ScrubOptions, Seal,
+    Verify,
 };
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, OperationRow, VersionRow};
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// Slower than this a disk is never done, and a cancelled scrub waits for its next leaf.
+const SLOWEST: u64 = 1 << 20;
 
 /// Work that was accepted and waits for someone to follow it.
 enum Job {
@@ -33,6 +38,7 @@ enum Job {
     Import(Box<Import>),
     Seal(Box<Seal>),
     Verify(Box<Verify>),
+    Scrub(Box<Scrub>),
     Flatten(Box<Flatten>),
     Clone,
 }
@@ -111,6 +117,10 @@ impl Local {
             Job::Import(import) => self.engine.run_import(*import, &bridge).map(version),
             Job::Seal(seal) => self.engine.run_seal(*seal, &bridge).map(version),
             Job::Verify(verify) => self.engine.run_verify(*verify, &bridge).map(version),
+            Job::Scrub(scrub) => self
+                .engine
+                .run_scrub(&scrub, &bridge)
+                .map(|_| (None, Vec::new())),
             Job::Flatten(flatten) => self
                 .engine
                 .run_flatten(*flatten, &bridge)
@@ -487,6 +497,31 @@ impl Api for Local {
             guests: found.guests,
             refused: found.refused,
         })
+    }
+
+    fn scrub(&self, request: ScrubRequest) -> Reply<Operation> {
+        let limit = request.limit.map(|limit| limit.bytes());
+        if limit.is_some_and(|limit| limit < SLOWEST) {
+            let what = "scrub at this pace: it is below 1M a second";
+            return Err(Problem::new(Kind::Usage, what));
+        }
+        let options = ScrubOptions {
+            older_than: request.older_than_s.map(Duration::from_secs),
+            limit: limit.and_then(NonZeroU64::new),
+        };
+        let scrub = self
+            .engine
+            .submit_scrub(options)
+            .map_err(self.refuse("scrub", "store"))?;
+        self.accept_job(scrub.operation, Job::Scrub(Box::new(scrub)))
+    }
+
+    fn scrub_report(&self, operation: &str) -> Reply<ScrubReport> {
+        let report = self
+            .engine
+            .scrub_report(operation_id(operation)?)
+            .map_err(|error| problem(&error))?;
+        Ok(convert::scrub(report))
     }
 
     fn operations(&self, limit: u32) -> Reply<Vec<Operation>> {

@@ -18,8 +18,21 @@ pub struct Opened {
     pub notes: Vec<String>,
 }
 
+/// What the service is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Anything.
+    Work,
+    /// Looking for damage: a recovery that damage stops is no reason to stop.
+    Scrub,
+    /// Bringing back what the catalog does not know.
+    Rescan,
+    /// As that, with a new catalog in place of a damaged one.
+    ReplaceCatalog,
+}
+
 /// Opens the service over `home`, or over the user's own directory.
-pub fn open(home: Option<PathBuf>) -> Result<Opened, Problem> {
+pub fn open(home: Option<PathBuf>, purpose: Purpose) -> Result<Opened, Problem> {
     let home = absolute(&home.map_or_else(default_home, Ok)?)?;
     let failed = |act: &str, error: &(dyn std::error::Error + 'static)| {
         let mut found = Problem::from_error(Kind::Failed, error);
@@ -42,12 +55,35 @@ pub fn open(home: Option<PathBuf>) -> Result<Opened, Problem> {
         actor: actor(),
         ..Settings::default()
     };
+    let mut notes = Vec::new();
+    if purpose == Purpose::ReplaceCatalog {
+        let moved = Engine::move_damaged_catalog(&home).map_err(|error| problem(&error))?;
+        notes.push(format!("note: the damaged catalog is {}", moved.display()));
+    }
     let engine = Engine::open(&home, driver, settings).map_err(|error| problem(&error))?;
-    let recovered = engine.recover().map_err(|error| problem(&error))?;
-    let notes = recovered.iter().map(note).collect();
+    match engine.recover() {
+        Ok(recovered) => notes.extend(recovered.iter().map(note)),
+        Err(EngineError::Store(error)) if purpose == Purpose::Scrub && error.is_damage() => {
+            notes.push(format!("note: nothing was tidied up: {error}"));
+        }
+        Err(error) => return Err(problem(&error)),
+    }
+    if purpose == Purpose::Work {
+        notes.extend(lost_catalog(&engine));
+    }
     Ok(Opened {
         api: Box::new(Local::new(engine)),
         notes,
+    })
+}
+
+/// A note for a catalog that is new or was emptied, while there is something to bring back.
+fn lost_catalog(engine: &Engine) -> Option<String> {
+    let is_lost = engine.is_catalog_lost().unwrap_or(false);
+    is_lost.then(|| {
+        "note: the catalog is empty, and templates or guests lie beside it; bring them back: \
+         stampo store rescan"
+            .to_owned()
     })
 }
 

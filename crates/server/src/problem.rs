@@ -16,9 +16,11 @@ pub(crate) fn problem(error: &EngineError) -> Problem {
 fn kind(error: &EngineError) -> Kind {
     match error {
         EngineError::NotFound { .. } => Kind::NotFound,
-        EngineError::Refused { .. } | EngineError::Duplicate { .. } | EngineError::Rot { .. } => {
-            Kind::Denied
-        }
+        EngineError::Refused { .. }
+        | EngineError::Duplicate { .. }
+        | EngineError::Rot { .. }
+        | EngineError::Damage { .. } => Kind::Denied,
+        EngineError::Store(error) if error.is_damage() => Kind::Denied,
         EngineError::Plan(refusal) => plan_kind(refusal),
         EngineError::Conflict { .. } | EngineError::HasLinkedClones { .. } => Kind::Conflict,
         EngineError::Usage { .. } | EngineError::Name(_) => Kind::Usage,
@@ -78,6 +80,11 @@ fn hints(error: &EngineError) -> Vec<String> {
             vec![format!("stampo clone flatten {}", names.join(" "))]
         }
         EngineError::Partial { .. } => one("stampo ps, and the same command for the missing ones"),
+        EngineError::Store(error) if error.is_damage() => vec![
+            "stampo store scrub, which mends single rows".to_owned(),
+            "stampo store rescan --replace-damaged, which moves catalog.db away and rebuilds it"
+                .to_owned(),
+        ],
         EngineError::Driver(_) => one("stampo doctor"),
         _ => Vec::new(),
     }

@@ -1,4 +1,4 @@
-//! `gc` and `store rescan`.
+//! `gc`.
 
 use super::Session;
 use crate::args::{Format, GcArgs};
@@ -49,30 +49,4 @@ pub fn gc(session: &Session, args: &GcArgs) -> Result<ExitCode, Problem> {
     };
     session.note(&format!("{verb} {}", report.freed));
     Ok(ExitCode::SUCCESS)
-}
-
-/// `store rescan`.
-pub fn rescan(session: &Session) -> Result<ExitCode, Problem> {
-    let report = session.api.rescan()?;
-    match session.global.output {
-        form @ (Format::Json | Format::Yaml) => output::value(form, &report)?,
-        _ => {
-            for name in report.versions.iter().chain(&report.guests) {
-                output::print(name)?;
-            }
-        }
-    }
-    for (path, why) in &report.refused {
-        session.note(&format!("not taken in: {path}: {why}"));
-    }
-    session.note(&format!(
-        "{} versions and {} guests brought back; check their bytes: stampo template verify NAME@N",
-        report.versions.len(),
-        report.guests.len()
-    ));
-    Ok(if report.refused.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(6)
-    })
 }

@@ -107,7 +107,7 @@ fn remove_one(session: &Session, name: &GuestName, keep_s: Option<u64>, force: b
 }
 
 /// A time as in `90s`, `30m`, `12h` or `7d`.
-fn seconds(text: &str) -> Reply<u64> {
+pub(super) fn seconds(text: &str) -> Reply<u64> {
     let wrong = || {
         Problem::new(
             Kind::Usage,

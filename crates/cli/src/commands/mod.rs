@@ -11,11 +11,13 @@ mod manual;
 mod operations;
 mod passport;
 mod power;
+mod store;
 mod template;
 
 use crate::args::{Cli, Command, Global, StoreCommand};
 use crate::progress::Show;
 use stampo_api::{Api, Operation, Outcome, Problem, Reply};
+use stampo_server::Purpose;
 use std::process::ExitCode;
 
 /// What every verb works with.
@@ -47,7 +49,15 @@ pub fn run(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Man(args) => return manual::pages(args),
         _ => {}
     }
-    let opened = stampo_server::open(global.home.clone())?;
+    let purpose = match &command {
+        Command::Store(StoreCommand::Scrub(_)) => Purpose::Scrub,
+        Command::Store(StoreCommand::Rescan(args)) if args.replace_damaged => {
+            Purpose::ReplaceCatalog
+        }
+        Command::Store(StoreCommand::Rescan(_)) => Purpose::Rescan,
+        _ => Purpose::Work,
+    };
+    let opened = stampo_server::open(global.home.clone(), purpose)?;
     let session = Session {
         api: opened.api,
         global,
@@ -78,7 +88,8 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Passport(args) => passport::run(session, &args),
         Command::Template(command) => template::run(session, command),
         Command::Gc(args) => gc::gc(session, &args),
-        Command::Store(StoreCommand::Rescan) => gc::rescan(session),
+        Command::Store(StoreCommand::Rescan(_)) => store::rescan(session),
+        Command::Store(StoreCommand::Scrub(args)) => store::scrub(session, &args),
         Command::Operation(command) => operations::run(session, command),
         Command::Audit(args) => operations::audit(session, args.limit),
         Command::Doctor => doctor::run(session),

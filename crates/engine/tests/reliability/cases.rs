@@ -7,7 +7,7 @@ use stampo_core::lifecycle::{State, Verb};
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
-use stampo_engine::{Engine, EngineError, Resize, Unwatched};
+use stampo_engine::{Engine, EngineError, Resize, ScrubOptions, Unwatched};
 use std::time::Duration;
 
 /// One command.
@@ -193,6 +193,9 @@ pub fn all() -> Vec<Case> {
         case("quarantine", rotten, find_rot, |e| {
             is(e, "web@1", State::Quarantined)
         }),
+        case("scrub", rotten, scrub_rot, |e| {
+            is(e, "web@1", State::Quarantined)
+        }),
         case("accept", sealed_with_finding, accept, is_accepted),
         case(
             "build",
@@ -246,6 +249,15 @@ fn find_rot(engine: &Engine) -> Result<(), EngineError> {
     match verify(engine, "web@1") {
         Err(EngineError::Rot { .. }) => Ok(()),
         Ok(()) => panic!("the damage was not seen"),
+        Err(error) => Err(error),
+    }
+}
+
+fn scrub_rot(engine: &Engine) -> Result<(), EngineError> {
+    let scrub = engine.submit_scrub(ScrubOptions::default())?;
+    match engine.run_scrub(&scrub, &Unwatched) {
+        Err(EngineError::Damage { .. }) => Ok(()),
+        Ok(_) => panic!("the damage was not seen"),
         Err(error) => Err(error),
     }
 }

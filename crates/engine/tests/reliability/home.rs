@@ -88,7 +88,8 @@ impl Home {
         Home::copy_of(draft_home())
     }
 
-    fn copy_of(other: &Path) -> Home {
+    /// A copy of another one.
+    pub fn copy_of(other: &Path) -> Home {
         let home = Home::empty();
         let status = Command::new("cp")
             .args(["-a", "--sparse=always"])
@@ -334,7 +335,12 @@ pub fn sealed_with_finding() -> Home {
 
 /// The ids of what the proof of `web@1` found.
 pub fn findings(engine: &Engine) -> Vec<String> {
-    let row = engine.version_row(&reference("web@1")).expect("a version");
+    findings_of(engine, "web@1")
+}
+
+/// The ids of what the proof of a version found.
+pub fn findings_of(engine: &Engine, version: &str) -> Vec<String> {
+    let row = engine.version_row(&reference(version)).expect("a version");
     let proof = row.proof.expect("a proof");
     let found = proof["findings"].as_array().expect("a list").iter();
     found

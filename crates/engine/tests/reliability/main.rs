@@ -19,6 +19,7 @@ mod power;
 mod races;
 mod real;
 mod refusals;
+mod rot;
 mod speed;
 mod system;
 mod unique;
@@ -127,6 +128,10 @@ fn plain() -> Vec<Trial> {
         trial(
             "real_guests_are_found_again",
             real::real_guests_are_found_again,
+        ),
+        trial(
+            "each_of_a_thousand_flipped_bits_is_found",
+            rot::each_of_a_thousand_flipped_bits_is_found,
         ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(

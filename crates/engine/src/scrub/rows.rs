@@ -1,0 +1,232 @@
+//! Rows of the catalog whose checksum is wrong, and what brings each back.
+//!
+//! | table | made again from |
+//! |---|---|
+//! | versions, exceptions | the version's sidecar |
+//! | guests, host_names | the guest's sidecar |
+//! | nics | the guest's row |
+//! | facts | the guest's disk, when it is stopped |
+//! | scrubs | nothing: it is forgotten, and the image is read again |
+//! | templates, settings, operations, events, audit | nothing |
+//!
+//! Only a sidecar whose own checksum is right is believed. What nothing can bring back is recorded
+//! in the audit and then taken as it is, so that it is reported once; if it can't even be read, it
+//! is reported until the catalog is replaced. Nothing is mended while another operation runs: the
+//! sidecars may be of the moment before.
+
+use super::{Damage, DamageOutcome, DamagedThing, ScrubReport};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::passport::VersionFactsCache;
+use crate::rescan::{guest_row, read_version, version_row};
+use crate::sidecar::{GUEST, GuestSidecar, Protection, VersionSidecar, read_sidecar};
+use stampo_core::ids::{GuestId, OperationId, VersionId};
+use stampo_store::{DamagedRow, ExceptionRow, GuestRow, OperationState, StoreError, Tx};
+use std::path::PathBuf;
+
+/// What to do about rows that nothing mends.
+const REBUILD: &str = "put a backup of catalog.db back, or: stampo store rescan --replace-damaged";
+
+impl Engine {
+    /// Checks every row, and mends what can be mended.
+    pub(super) fn scrub_rows(&self, report: &mut ScrubReport) -> Result<(), EngineError> {
+        let mut damaged = self.store.read(|tx| tx.damaged_rows())?;
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        // What others are made again from comes first.
+        let rank = |row: &DamagedRow| match row.table.as_str() {
+            "versions" => 0,
+            "guests" => 1,
+            _ => 2,
+        };
+        damaged.sort_by_key(rank);
+        let is_quiet = self.is_quiet()?;
+        for row in damaged {
+            let (outcome, why) = if is_quiet {
+                self.mend_row(&row)
+                    .unwrap_or_else(|error| (DamageOutcome::Open, error.chain()))
+            } else {
+                let why = "another operation runs; scrub again when it has ended";
+                (DamageOutcome::Open, why.to_owned())
+            };
+            report.damage.push(self.row_damage(&row, outcome, why));
+        }
+        Ok(())
+    }
+
+    /// Whether no operation but scrubs is under way.
+    fn is_quiet(&self) -> Result<bool, EngineError> {
+        let running = self.store.read(|tx| tx.running_operations())?;
+        Ok(running.iter().all(|operation| {
+            operation.kind == "scrub" && operation.state == OperationState::Running
+        }))
+    }
+
+    fn row_damage(&self, row: &DamagedRow, outcome: DamageOutcome, why: String) -> Damage {
+        Damage {
+            what: DamagedThing::Row,
+            path: self.store.path().to_owned(),
+            place: format!("row {} of {}", row.key.join("/"), row.table),
+            why,
+            subjects: Vec::new(),
+            clones: Vec::new(),
+            outcome,
+            remedy: match outcome {
+                DamageOutcome::Open => REBUILD.to_owned(),
+                _ => String::new(),
+            },
+        }
+    }
+
+    fn mend_row(&self, row: &DamagedRow) -> Result<(DamageOutcome, String), EngineError> {
+        let mended = |from: &str| {
+            let why = format!("its content had changed; it was made again from {from}");
+            Ok((DamageOutcome::Mended, why))
+        };
+        let key = row.key.first().map_or("", String::as_str);
+        match row.table.as_str() {
+            "versions" => {
+                self.mend_version(key)?;
+                mended("its sidecar")
+            }
+            "exceptions" => {
+                self.mend_exceptions(key)?;
+                mended("the sidecar of its version")
+            }
+            "guests" => {
+                self.mend_guest(key)?;
+                mended("its sidecar")
+            }
+            "host_names" => {
+                self.mend_host_name(row, key)?;
+                mended("the sidecar of its guest")
+            }
+            "nics" => {
+                let guest = self.guest_of(key)?;
+                self.store.write_durably(|tx| tx.replace_nics(&guest))?;
+                mended("its guest's row")
+            }
+            "facts" => {
+                self.mend_facts(key)?;
+                mended("the disk of its guest")
+            }
+            "scrubs" => {
+                self.store.write(|tx| tx.delete_damaged_row(row))?;
+                Ok((DamageOutcome::Mended, "its content had changed".to_owned()))
+            }
+            _ => self.keep_row(row),
+        }
+    }
+
+    /// Takes a row that nothing can bring back as it is from now on, and records that.
+    fn keep_row(&self, row: &DamagedRow) -> Result<(DamageOutcome, String), EngineError> {
+        let why = "its content has changed, and nothing else tells what it was";
+        self.store.write_durably(|tx| {
+            is_readable(tx, row)?;
+            tx.keep_damaged_row(row)?;
+            let detail = format!("row {} of {}: {why}", row.key.join("/"), row.table);
+            self.audit(tx, "damage", "catalog", &detail)
+        })?;
+        Ok((DamageOutcome::Kept, why.to_owned()))
+    }
+
+    fn mend_version(&self, key: &str) -> Result<(), EngineError> {
+        let sidecar = self.sidecar_of_version(key)?;
+        self.store.write_durably(|tx| {
+            let row = version_row(tx, &sidecar)?;
+            Ok(tx.mend_version(&row)?)
+        })
+    }
+
+    fn mend_exceptions(&self, key: &str) -> Result<(), EngineError> {
+        let sidecar = self.sidecar_of_version(key)?;
+        let rows: Vec<ExceptionRow> = sidecar.exceptions.into_iter().map(Into::into).collect();
+        let write = |tx: &Tx<'_>| tx.replace_exceptions(sidecar.id, &rows);
+        Ok(self.store.write_durably(write)?)
+    }
+
+    /// The newest sidecar of a version whose checksum is right.
+    fn sidecar_of_version(&self, key: &str) -> Result<VersionSidecar, EngineError> {
+        let id: VersionId = key.parse().map_err(EngineError::room("read an id"))?;
+        let mut newest: Option<VersionSidecar> = None;
+        let mut why = "it has no sidecar".to_owned();
+        for image in self.image_ids()? {
+            let path = self.version_sidecar_path(&image, id);
+            if !path.exists() {
+                continue;
+            }
+            match read_version(&image, &path) {
+                Ok((sidecar, Protection::Right)) if sidecar.id == id => {
+                    if newest
+                        .as_ref()
+                        .is_none_or(|n| n.changed_ms < sidecar.changed_ms)
+                    {
+                        newest = Some(sidecar);
+                    }
+                }
+                Ok(_) => why = format!("{} has no checksum", path.display()),
+                Err(error) => why = error.chain(),
+            }
+        }
+        newest.ok_or_else(|| not_mended("version", key, &why))
+    }
+
+    fn sidecar_of_guest(&self, key: &str) -> Result<GuestSidecar, EngineError> {
+        let id: GuestId = key.parse().map_err(EngineError::room("read an id"))?;
+        let path: PathBuf = self.guest_dir(id).join(GUEST);
+        match read_sidecar::<GuestSidecar>(&path)? {
+            (sidecar, Protection::Right) if sidecar.id == id => Ok(sidecar),
+            _ => Err(not_mended("guest", key, "its sidecar has no checksum")),
+        }
+    }
+
+    fn mend_guest(&self, key: &str) -> Result<(), EngineError> {
+        let row = guest_row(&self.sidecar_of_guest(key)?, self.now_ms());
+        Ok(self.store.write_durably(|tx| tx.mend_guest(&row))?)
+    }
+
+    fn mend_host_name(&self, row: &DamagedRow, key: &str) -> Result<(), EngineError> {
+        let sidecar = self.sidecar_of_guest(key)?;
+        Ok(self.store.write_durably(|tx| {
+            tx.delete_damaged_row(row)?;
+            match &sidecar.host_name {
+                Some(name) => tx.keep_host_name(sidecar.id, name),
+                None => Ok(()),
+            }
+        })?)
+    }
+
+    fn mend_facts(&self, key: &str) -> Result<(), EngineError> {
+        let guest = self.guest_of(key)?;
+        self.refuse_unless_stopped(&guest, "read the passport of")?;
+        let facts = self.facts_from_disk(&guest, &VersionFactsCache::default())?;
+        Ok(self.store.write(|tx| tx.put_facts(guest.id, &facts))?)
+    }
+
+    fn guest_of(&self, key: &str) -> Result<GuestRow, EngineError> {
+        let id: GuestId = key.parse().map_err(EngineError::room("read an id"))?;
+        let row = self.store.read(|tx| tx.guest(id))?;
+        row.ok_or_else(|| not_mended("guest", key, "it is not in the catalog"))
+    }
+}
+
+/// An error when the rows of a table, of which one is damaged, can't be read any more.
+fn is_readable(tx: &Tx<'_>, row: &DamagedRow) -> Result<(), StoreError> {
+    let key = row.key.first().map_or("", String::as_str);
+    let operation = key.parse::<OperationId>().ok();
+    match (row.table.as_str(), operation) {
+        ("operations", Some(id)) => tx.operation(id).map(drop),
+        ("events", Some(id)) => tx.events_after(id, 0).map(drop),
+        ("audit", _) => tx.audit(u32::MAX).map(drop),
+        ("templates", _) => tx.templates().map(drop),
+        _ => tx.setting(key).map(drop),
+    }
+}
+
+fn not_mended(what: &str, key: &str, why: &str) -> EngineError {
+    EngineError::Conflict {
+        act: format!("mend the row of {what} {key}"),
+        why: why.to_owned(),
+    }
+}

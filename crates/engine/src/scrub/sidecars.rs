@@ -1,0 +1,240 @@
+//! The sidecars of versions and guests, compared with their rows.
+//!
+//! Rows come first (`rows.rs`), so a row that is read here is right, and its sidecar is made again
+//! from it when it is damaged, missing, or of before. One that is right and *newer* than its row
+//! shows that an older catalog was put back; that is for `store rescan`. What an operation works on
+//! is left alone: its sidecar may be of the moment before.
+
+use super::{Damage, DamageOutcome, DamagedThing, ScrubReport};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::sidecar::{
+    GUEST, GuestSidecar, Protection, VersionSidecar, guest_sidecar, read_sidecar, version_sidecar,
+    write_sidecar,
+};
+use crate::work::Work;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stampo_core::ids::{GuestId, VersionId};
+use stampo_core::lifecycle::State;
+use stampo_store::Tx;
+use std::path::PathBuf;
+
+/// How often the watcher is told and asked.
+const TELL_EVERY: usize = 64;
+
+/// A sidecar as it should be.
+struct Expected<T> {
+    path: PathBuf,
+    name: String,
+    sidecar: T,
+    changed_ms: i64,
+}
+
+/// What was found of one sidecar.
+enum Found {
+    Right,
+    /// Right, and without a checksum.
+    Unprotected,
+    /// Not right, and older than the row or damaged.
+    Damaged(String),
+    /// Right, and newer than its row.
+    Newer,
+}
+
+/// How old a sidecar says that it is, if it says so.
+trait Dated {
+    fn changed_ms(&self) -> Option<i64>;
+}
+
+impl Dated for VersionSidecar {
+    fn changed_ms(&self) -> Option<i64> {
+        Some(self.changed_ms)
+    }
+}
+
+impl Dated for GuestSidecar {
+    fn changed_ms(&self) -> Option<i64> {
+        None
+    }
+}
+
+impl Engine {
+    /// Checks the sidecars of all versions and guests whose rows can be read.
+    pub(super) fn scrub_sidecars(
+        &self,
+        work: &Work<'_>,
+        report: &mut ScrubReport,
+    ) -> Result<(), EngineError> {
+        let (versions, guests) = self
+            .store
+            .read(|tx| Ok::<_, EngineError>((tx.version_ids()?, tx.guest_ids()?)))?;
+        let all = (versions.len() + guests.len()) as u64;
+        let mut done = 0;
+        let mut tell = || {
+            done += 1;
+            if done % TELL_EVERY == 0 {
+                work.progress("sidecars", done as u64, all);
+                return work.not_cancelled();
+            }
+            Ok(())
+        };
+        for id in versions {
+            self.scrub_sidecar(report, DamagedThing::VersionSidecar, |tx, busy| {
+                self.expected_of_version(tx, id, busy)
+            })?;
+            tell()?;
+        }
+        for id in guests {
+            self.scrub_sidecar(report, DamagedThing::GuestSidecar, |tx, busy| {
+                self.expected_of_guest(tx, id, busy)
+            })?;
+            tell()?;
+        }
+        Ok(())
+    }
+
+    /// Checks one sidecar, and writes it again when it is not right. It is judged a second time
+    /// in a writing transaction, in which no other process can change its row.
+    fn scrub_sidecar<T: Serialize + DeserializeOwned + Dated>(
+        &self,
+        report: &mut ScrubReport,
+        what: DamagedThing,
+        expect: impl Fn(&Tx<'_>, &mut Vec<String>) -> Result<Option<Expected<T>>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut busy = Vec::new();
+        let first = self.store.read(|tx| expect(tx, &mut busy))?;
+        report.busy.append(&mut busy);
+        let Some(first) = first else {
+            return Ok(());
+        };
+        report.sidecars_read += 1;
+        if matches!(judge(&first), Found::Right) {
+            return Ok(());
+        }
+        let settled = self.store.write(|tx| {
+            let Some(expected) = expect(tx, &mut busy)? else {
+                return Ok(None);
+            };
+            let found = judge(&expected);
+            if matches!(found, Found::Unprotected | Found::Damaged(_)) {
+                write_sidecar(&expected.path, &expected.sidecar)?;
+            }
+            Ok::<_, EngineError>(Some((expected, found)))
+        })?;
+        report.busy.append(&mut busy);
+        match settled {
+            None | Some((_, Found::Right)) => {}
+            Some((expected, Found::Unprotected)) => report.protected.push(expected.path),
+            Some((expected, Found::Damaged(why))) => {
+                report.damage.push(damage(what, &expected, why, true));
+            }
+            Some((expected, Found::Newer)) => {
+                let why = "it is newer than the catalog: an older catalog was put back";
+                report
+                    .damage
+                    .push(damage(what, &expected, why.to_owned(), false));
+            }
+        }
+        Ok(())
+    }
+
+    fn expected_of_version(
+        &self,
+        tx: &Tx<'_>,
+        id: VersionId,
+        busy: &mut Vec<String>,
+    ) -> Result<Option<Expected<VersionSidecar>>, EngineError> {
+        let Some(row) = readable(tx.version(id))?.filter(|row| row.state != State::Purged) else {
+            return Ok(None);
+        };
+        if row.operation.is_some() {
+            busy.push(row.label());
+            return Ok(None);
+        }
+        let exceptions = tx.exceptions(row.id)?;
+        Ok(version_sidecar(&row, exceptions).map(|sidecar| Expected {
+            path: self.version_sidecar_path(&sidecar.image, row.id),
+            name: row.label(),
+            changed_ms: row.changed_ms,
+            sidecar,
+        }))
+    }
+
+    fn expected_of_guest(
+        &self,
+        tx: &Tx<'_>,
+        id: GuestId,
+        busy: &mut Vec<String>,
+    ) -> Result<Option<Expected<GuestSidecar>>, EngineError> {
+        let Some(row) = readable(tx.guest(id))? else {
+            return Ok(None);
+        };
+        if row.operation.is_some() {
+            busy.push(row.name.to_string());
+            return Ok(None);
+        }
+        // Its directory is what its sidecar lies in: without it there is no guest to describe.
+        let dir = self.guest_dir(row.id);
+        if !dir.is_dir() {
+            return Ok(None);
+        }
+        let version = readable(tx.version(row.version))?;
+        let label = version.map(|version| version.label()).unwrap_or_default();
+        Ok(Some(Expected {
+            path: dir.join(GUEST),
+            name: row.name.to_string(),
+            sidecar: guest_sidecar(&row, label, tx.host_name(row.id)?),
+            changed_ms: row.changed_ms,
+        }))
+    }
+}
+
+/// The row, or none when it can't be read: that was reported before.
+fn readable<T>(row: Result<Option<T>, stampo_store::StoreError>) -> Result<Option<T>, EngineError> {
+    match row {
+        Err(error) if error.is_damage() => Ok(None),
+        other => Ok(other?),
+    }
+}
+
+fn judge<T: Serialize + DeserializeOwned + Dated>(expected: &Expected<T>) -> Found {
+    let (sidecar, protection) = match read_sidecar::<T>(&expected.path) {
+        Ok(read) => read,
+        Err(error) => return Found::Damaged(error.chain()),
+    };
+    let is_newer = sidecar
+        .changed_ms()
+        .is_some_and(|at| at > expected.changed_ms);
+    match (is_same(&sidecar, &expected.sidecar), protection) {
+        (true, Protection::Right) => Found::Right,
+        (true, _) => Found::Unprotected,
+        (false, Protection::Right) if is_newer => Found::Newer,
+        (false, _) => Found::Damaged("it says something else than the catalog".to_owned()),
+    }
+}
+
+fn is_same<T: Serialize>(one: &T, other: &T) -> bool {
+    match (serde_json::to_value(one), serde_json::to_value(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+fn damage<T>(what: DamagedThing, expected: &Expected<T>, why: String, is_mended: bool) -> Damage {
+    let (outcome, remedy) = if is_mended {
+        (DamageOutcome::Mended, "")
+    } else {
+        (DamageOutcome::Open, "stampo store rescan")
+    };
+    Damage {
+        what,
+        path: expected.path.clone(),
+        place: String::new(),
+        why,
+        subjects: vec![expected.name.clone()],
+        clones: Vec::new(),
+        outcome,
+        remedy: remedy.to_owned(),
+    }
+}

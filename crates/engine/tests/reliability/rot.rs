@@ -1,0 +1,170 @@
+//! Rot: a bit that flips anywhere in the store is found by a scrub.
+//!
+//! One store with every kind of version is made, and then one bit after the other is flipped, looked
+//! for, and flipped back: in data and holes of disks, in leaf indexes, in sidecars, and in the
+//! catalog's file. A flip in the catalog is *harmless* when an independent reader of the file, SQLite
+//! alone, sees the same schema, the same settings and the same rows as before and finds no fault:
+//! bytes of free pages, unused bytes of pages, fields of the header that nobody reads. Those are
+//! counted and printed, nothing is asked of them, and another bit is flipped instead.
+//!
+//! `STAMPO_SEED=n` repeats a run; `STAMPO_LONG=1` flips ten times as many bits.
+
+mod catalog;
+mod flip;
+mod store;
+
+use crate::home::{Home, open};
+use flip::{Flip, Place};
+use stampo_core::lifecycle::State;
+use stampo_engine::{
+    Damage, DamageOutcome, DamagedThing, Engine, EngineError, Faults, ScrubOptions, ScrubReport,
+    Unwatched,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::{Pristine, pristine};
+
+/// Bits that `./test` flips.
+const FLIPS: u64 = 1000;
+
+/// What became of the flips, for people.
+type Tally = Mutex<BTreeMap<String, u64>>;
+
+/// See the file's head.
+pub fn each_of_a_thousand_flipped_bits_is_found() {
+    let seed = seed();
+    let flips = match std::env::var_os("STAMPO_LONG") {
+        Some(_) => 10 * FLIPS,
+        None => FLIPS,
+    };
+    println!("STAMPO_SEED={seed}: {flips} flips");
+    let (next, found, tally) = (AtomicU64::new(0), AtomicU64::new(0), Tally::default());
+    let prepared = store::prepare();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let home = Home::copy_of(&prepared.path());
+                let whole = pristine(&home.path());
+                while found.load(Ordering::Relaxed) < flips {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if flip_one(&home.path(), &whole, seed, number, &tally) {
+                        found.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    for (what, count) in tally.into_inner().expect("no thread panicked") {
+        println!("{count:>6} {what}");
+    }
+}
+
+fn seed() -> u64 {
+    match std::env::var("STAMPO_SEED") {
+        Ok(text) => text.parse().expect("STAMPO_SEED is a number"),
+        Err(_) => rand::random(),
+    }
+}
+
+/// Whether there was something to find, which was found then.
+fn flip_one(home: &Path, whole: &Pristine, seed: u64, number: u64, tally: &Tally) -> bool {
+    let flip = Flip::choose(home, seed, number);
+    let what = format!("STAMPO_SEED={seed}, flip {number}: {flip}");
+    flip.apply();
+    let class = match flip.place {
+        Place::DiskData | Place::DiskHole => disk(home, whole, &flip, &what),
+        Place::Leaves | Place::VersionSidecar | Place::GuestSidecar => {
+            redundant(home, whole, &flip, &what)
+        }
+        Place::Catalog => catalog::flipped(home, whole, &flip, &what),
+    };
+    whole.put_back(home);
+    let mut tally = tally.lock().expect("no thread panicked");
+    *tally.entry(format!("{}: {class}", flip.place)).or_default() += 1;
+    class != catalog::HARMLESS
+}
+
+/// A scrub of everything.
+pub fn scrub(engine: &Engine) -> Result<ScrubReport, EngineError> {
+    let scrub = engine.submit_scrub(ScrubOptions::default())?;
+    match engine.run_scrub(&scrub, &Unwatched) {
+        Err(EngineError::Damage { found }) => {
+            let report = engine.scrub_report(scrub.operation)?;
+            assert!(!report.damage.is_empty());
+            for name in report.clones() {
+                assert!(found.contains(&name), "the error names {name}: {found}");
+            }
+            Ok(report)
+        }
+        other => other,
+    }
+}
+
+fn only(report: &ScrubReport, what: &str) -> Damage {
+    assert_eq!(report.damage.len(), 1, "{what}: {report:?}");
+    report.damage[0].clone()
+}
+
+/// A flipped bit of a disk: the place, the versions and the clones are named, all versions with
+/// these bytes are in quarantine and stay there, and nothing else is touched.
+fn disk(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String {
+    let engine = open(home, Faults::default());
+    let damage = only(&scrub(&engine).expect(what), what);
+    assert_eq!(damage.what, DamagedThing::Disk, "{what}");
+    assert_eq!(damage.outcome, DamageOutcome::Quarantined, "{what}");
+    assert_eq!(damage.path, flip.path, "{what}");
+    let leaf = flip.offset >> 20 << 20;
+    assert!(
+        damage.place.contains(&format!("bytes {leaf}-")),
+        "{what}: {damage:?}"
+    );
+    let image = flip.path.parent().expect("a directory");
+    let image = image.file_name().expect("a name").to_string_lossy();
+    let (versions, clones) = whole.users_of(&image);
+    assert_eq!(
+        (&damage.subjects, &damage.clones),
+        (&versions, &clones),
+        "{what}"
+    );
+    for row in engine.store().read(|tx| tx.versions()).expect("rows") {
+        let before = whole.state_of(&row.label());
+        let expected = match versions.contains(&row.label()) {
+            true => State::Quarantined,
+            false => before,
+        };
+        assert_eq!(row.state, expected, "{what}: {}", row.label());
+    }
+    let audited = engine.store().read(|tx| tx.audit(10)).expect("rows");
+    let audited = audited.iter().filter(|row| row.action == "quarantine");
+    assert_eq!(audited.count(), versions.len(), "{what}: the audit");
+    // With the bit back the bytes are right, and no one is let out of quarantine for that.
+    flip.apply();
+    let again = scrub(&engine).expect(what);
+    assert_eq!(again.damage, [], "{what}");
+    format!("found, {} quarantined", versions.len())
+}
+
+/// A flipped bit of a file that can be made again: it is as it was, and nothing else has changed.
+fn redundant(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String {
+    let engine = open(home, Faults::default());
+    let damage = only(&scrub(&engine).expect(what), what);
+    let expected = match flip.place {
+        Place::Leaves => DamagedThing::LeafIndex,
+        Place::VersionSidecar => DamagedThing::VersionSidecar,
+        _ => DamagedThing::GuestSidecar,
+    };
+    assert_eq!(damage.what, expected, "{what}");
+    assert_eq!(damage.outcome, DamageOutcome::Mended, "{what}");
+    assert_eq!(damage.path, flip.path, "{what}");
+    assert_eq!(damage.subjects, whole.subjects_of(&flip.path), "{what}");
+    let bytes = std::fs::read(&flip.path).expect("readable");
+    assert!(bytes == whole.file(&flip.path), "{what}: not as it was");
+    assert_eq!(scrub(&engine).expect(what).damage, [], "{what}");
+    let rows = engine.store().read(|tx| tx.versions()).expect("rows");
+    for row in rows {
+        assert_eq!(row.state, whole.state_of(&row.label()), "{what}");
+    }
+    "found and mended".to_owned()
+}
