@@ -228,11 +228,13 @@ fn rotten() -> Home {
         .version_row(&reference("web"))
         .expect("a version")
         .image;
-    let dir = home
-        .path()
-        .join("images")
-        .join(image.expect("an image").as_str());
-    let disk = dir.join("disk.raw");
+    flip_a_bit(&home.path(), image.expect("an image").as_str());
+    home
+}
+
+/// Damages the disk of an image.
+pub fn flip_a_bit(home: &std::path::Path, image: &str) {
+    let disk = home.join("images").join(image).join("disk.raw");
     let mut bytes = std::fs::read(&disk).expect("readable");
     bytes[70_000] ^= 1;
     // In its place: the file is read-only, its directory is not.
@@ -241,8 +243,7 @@ fn rotten() -> Home {
     let mut mode = std::fs::metadata(&disk).expect("metadata").permissions();
     mode.set_readonly(true);
     std::fs::set_permissions(&disk, mode).expect("read-only");
-    std::fs::write(home.path().with_file_name(ROTTEN), "").expect("marked");
-    home
+    std::fs::write(home.with_file_name(ROTTEN), "").expect("marked");
 }
 
 fn find_rot(engine: &Engine) -> Result<(), EngineError> {

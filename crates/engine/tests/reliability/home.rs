@@ -130,6 +130,12 @@ pub fn open(home: &Path, faults: Faults) -> Engine {
     open_with(home, faults, settings)
 }
 
+/// An engine on this home, if its catalog can be opened.
+pub fn try_open(home: &Path) -> Result<Engine, EngineError> {
+    let driver = SimDriver::open(&home.join("guests")).expect("a simulated driver");
+    Engine::open(home, Arc::new(driver), Settings::default())
+}
+
 /// An engine on this home with these settings.
 pub fn open_with(home: &Path, faults: Faults, settings: Settings) -> Engine {
     let guests = home.join("guests");

@@ -13,6 +13,7 @@ mod clean;
 mod crash;
 mod downloads;
 mod home;
+mod lost;
 mod model;
 mod older;
 mod power;
@@ -128,6 +129,18 @@ fn plain() -> Vec<Trial> {
         trial(
             "real_guests_are_found_again",
             real::real_guests_are_found_again,
+        ),
+        trial(
+            "a_lost_catalog_comes_back_as_it_was",
+            lost::a_lost_catalog_comes_back_as_it_was,
+        ),
+        trial(
+            "a_damaged_catalog_is_refused_by_name_and_replaced",
+            lost::a_damaged_catalog_is_refused_by_name_and_replaced,
+        ),
+        trial(
+            "an_empty_catalog_is_a_lost_one_and_one_in_use_stays",
+            lost::an_empty_catalog_is_a_lost_one_and_one_in_use_stays,
         ),
         trial(
             "each_of_a_thousand_flipped_bits_is_found",

@@ -139,11 +139,17 @@ fn disk(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String {
     let audited = engine.store().read(|tx| tx.audit(10)).expect("rows");
     let audited = audited.iter().filter(|row| row.action == "quarantine");
     assert_eq!(audited.count(), versions.len(), "{what}: the audit");
-    // With the bit back the bytes are right, and no one is let out of quarantine for that.
     flip.apply();
-    let again = scrub(&engine).expect(what);
-    assert_eq!(again.damage, [], "{what}");
+    // With the bit back the bytes are right, and no one is let out of quarantine for that.
+    whole_again(&engine, flip, what);
     format!("found, {} quarantined", versions.len())
+}
+
+/// A second scrub finds nothing. It is asked for one flip in four: it takes as long as the first.
+fn whole_again(engine: &Engine, flip: &Flip, what: &str) {
+    if flip.offset.is_multiple_of(4) {
+        assert_eq!(scrub(engine).expect(what).damage, [], "{what}");
+    }
 }
 
 /// A flipped bit of a file that can be made again: it is as it was, and nothing else has changed.
@@ -161,7 +167,7 @@ fn redundant(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String {
     assert_eq!(damage.subjects, whole.subjects_of(&flip.path), "{what}");
     let bytes = std::fs::read(&flip.path).expect("readable");
     assert!(bytes == whole.file(&flip.path), "{what}: not as it was");
-    assert_eq!(scrub(&engine).expect(what).damage, [], "{what}");
+    whole_again(&engine, flip, what);
     let rows = engine.store().read(|tx| tx.versions()).expect("rows");
     for row in rows {
         assert_eq!(row.state, whole.state_of(&row.label()), "{what}");

@@ -14,8 +14,13 @@ const RECIPE: &str = "release = \"bookworm\"\n[disk]\nsize = \"768M\"\n";
 
 /// Builds the next version of this template.
 pub fn build(engine: &Engine, template: &str) -> Result<(), EngineError> {
+    build_from(engine, template, RECIPE)
+}
+
+/// Builds the next version of this template from a recipe of its own.
+pub fn build_from(engine: &Engine, template: &str, recipe: &str) -> Result<(), EngineError> {
     let template = crate::home::template(template);
-    let build = engine.submit_build(&template, RECIPE, Path::new("/"))?;
+    let build = engine.submit_build(&template, recipe, Path::new("/"))?;
     engine.run_build(build, &Unwatched).map(drop)
 }
 

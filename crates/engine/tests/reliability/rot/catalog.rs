@@ -3,12 +3,11 @@
 use super::flip::Flip;
 use super::store::Pristine;
 use super::{DamageOutcome, DamagedThing, only, scrub};
+use crate::home::try_open;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
-use stampo_driver::sim::SimDriver;
-use stampo_engine::{Engine, EngineError, ScrubReport, Settings};
+use stampo_engine::{Engine, EngineError, ScrubReport};
 use std::path::Path;
-use std::sync::Arc;
 
 /// What is said of a flip that changes nothing that anybody reads.
 pub const HARMLESS: &str = "harmless: nobody reads it";
@@ -72,9 +71,7 @@ pub fn flipped(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String
     if content(&bytes).is_some_and(|now| now == whole.content) {
         return HARMLESS.to_owned();
     }
-    let driver = Arc::new(SimDriver::open(&home.join("guests")).expect("a driver"));
-    let opened = Engine::open(home, driver, Settings::default());
-    let found = opened.and_then(|engine| {
+    let found = try_open(home).and_then(|engine| {
         let report = scrub(&engine)?;
         Ok((engine, report))
     });
