@@ -6,6 +6,7 @@
 use stampo_image::device::BlockDevice;
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const PAGE: usize = 4096;
@@ -16,6 +17,7 @@ pub struct MemoryDisk {
     size: u64,
     pages: Mutex<HashMap<u64, [u8; PAGE]>>,
     writable: bool,
+    changed: AtomicBool,
 }
 
 impl MemoryDisk {
@@ -25,6 +27,7 @@ impl MemoryDisk {
             size,
             pages: Mutex::default(),
             writable: true,
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +48,11 @@ impl MemoryDisk {
     pub fn patch(&self, offset: u64, bytes: &[u8]) {
         let left = self.size.saturating_sub(offset).min(bytes.len() as u64) as usize;
         self.put(offset, &bytes[..left]);
+    }
+
+    /// Whether the product wrote anything.
+    pub fn is_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
     }
 
     /// All bytes.
@@ -105,6 +113,7 @@ impl MemoryDisk {
     fn check_change(&self, offset: u64, length: u64) {
         assert!(self.writable, "a write to a read-only disk");
         assert!(self.is_inside(offset, length), "a write outside of a disk");
+        self.changed.store(true, Ordering::Relaxed);
     }
 }
 

@@ -34,7 +34,6 @@ pub fn inspect_and_prove(bytes: &[u8]) {
             "{finding:?}"
         );
     }
-    assert!(inspect_tree(&tree) == found && prove(&tree, "fuzz") == proof);
 }
 
 /// Sealing twice changes nothing the second time.
@@ -120,7 +119,6 @@ pub fn passport(bytes: &[u8]) {
     let shell = ShellFacts::default();
     let salt = [7; 32];
     let of_disk = read_facts(&tree, &shell, &salt);
-    assert_eq!(of_disk, read_facts(&tree, &shell, &salt));
     let mut files = AgentFiles::default();
     for (path, content) in &parts {
         files
