@@ -1,9 +1,10 @@
 //! Images of the pool and who needs them: the one place where an image is taken away.
 //!
 //! An image is needed by a version that is not purged, by a guest that reads it, and by a running
-//! operation that is about to give it to a version. The question and the removal are one writing
-//! transaction, so that no other process can begin to need it in between: whoever makes a version
-//! records the image in its operation before the bytes come into the pool.
+//! operation that is about to give it to a version. The question and the move out of the pool are
+//! one writing transaction, so that no other process can begin to need it in between: whoever makes
+//! a version records the image in its operation before the bytes come into the pool. Its bytes are
+//! freed after that transaction.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -25,22 +26,27 @@ impl Engine {
         image: &ImageId,
         by: Option<OperationId>,
     ) -> Result<bool, EngineError> {
-        self.store.write(|tx| {
+        let act = || EngineError::room(format!("remove the image {}", image.short()));
+        let taken_out = self.store.write(|tx| {
             // What the catalog does not know may need it too: see `has_unknown_sidecars`.
             if self.image_need(tx, image, by)?.is_some()
                 || self.has_unknown_sidecars(tx, image)?
                 || self.has_unknown_reader(tx, image)?
             {
-                return Ok(false);
+                return Ok(None);
             }
-            self.pool
-                .remove_image(image)
-                .map_err(EngineError::room(format!(
-                    "remove the image {}",
-                    image.short()
-                )))?;
-            Ok(true)
-        })
+            self.pool.bury_image(image).map(Some).map_err(act())
+        })?;
+        let Some(grave) = taken_out else {
+            return Ok(false);
+        };
+        self.faults.reach("image.buried");
+        // Nobody waits for the catalog while many gigabytes are freed. What is not erased because
+        // this process dies goes with the trash, at the next start.
+        if let Some(grave) = grave {
+            self.pool.erase(&grave).map_err(act())?;
+        }
+        Ok(true)
     }
 
     /// Why an image has to stay; `None` when nothing in the catalog needs it.

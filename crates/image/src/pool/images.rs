@@ -1,6 +1,6 @@
 //! Images in the pool: published whole, never modified, removed whole.
 
-use super::{DIR_MODE, Pool, PoolError, allocated_bytes, list};
+use super::{DIR_MODE, Grave, Pool, PoolError, allocated_bytes, list};
 use crate::durable::{
     DurableError, ensure_dir, ensure_removed, fsync_dir, fsync_file, rename_durably,
     write_file_durably,
@@ -206,9 +206,19 @@ impl Pool {
     ///
     /// Whether clones need it is the catalog's question. A stopped guest does not show here.
     pub fn remove_image(&self, id: &ImageId) -> Result<(), PoolError> {
+        match self.bury_image(id)? {
+            Some(grave) => self.erase(&grave),
+            None => Ok(()),
+        }
+    }
+
+    /// The first half of [`Pool::remove_image`]: durably, the image is in the pool no more. Its
+    /// bytes lie in the grave, if there were any, until [`Pool::erase`] or until the trash is
+    /// emptied. This takes a few milliseconds whatever the image's size.
+    pub fn bury_image(&self, id: &ImageId) -> Result<Option<Grave>, PoolError> {
         match File::open(self.image_disk(id)) {
             Ok(disk) if is_in_use(&disk)? => Err(PoolError::InUse(id.clone())),
-            _ => self.throw_away(&self.image_dir(id)),
+            _ => self.bury(&self.image_dir(id)),
         }
     }
 

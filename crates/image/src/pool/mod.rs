@@ -99,6 +99,11 @@ impl PoolError {
     }
 }
 
+/// Where something lies that is in the pool no more and still takes space.
+#[derive(Debug)]
+#[must_use = "its bytes take space until they are erased"]
+pub struct Grave(PathBuf);
+
 /// The pool in one directory. Several processes may use it at once.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -180,13 +185,27 @@ impl Pool {
 
     /// Renames `path` into the trash, so that it is gone at once and whole, then deletes it.
     fn throw_away(&self, path: &Path) -> Result<(), PoolError> {
+        match self.bury(path)? {
+            Some(grave) => self.erase(&grave),
+            None => Ok(()),
+        }
+    }
+
+    /// Durably moves what lies at `path` into the trash; `None` when nothing lies there.
+    fn bury(&self, path: &Path) -> Result<Option<Grave>, PoolError> {
         let grave = self.trash_dir().join(uuid::Uuid::new_v4().to_string());
         match std::fs::rename(path, &grave) {
+            // Durably first: else a power loss could bring back a directory without its files.
             Ok(()) => crate::durable::fsync_parent(path)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(DurableError::while_doing("throw away", path)(e).into()),
         }
-        Ok(ensure_removed(&grave)?)
+        Ok(Some(Grave(grave)))
+    }
+
+    /// Deletes what was buried; another process that empties the trash may have been faster.
+    pub fn erase(&self, grave: &Grave) -> Result<(), PoolError> {
+        Ok(ensure_removed(&grave.0)?)
     }
 
     /// Deletes what a crash left in the trash.
