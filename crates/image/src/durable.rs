@@ -30,6 +30,12 @@ impl DurableError {
         let path = path.to_owned();
         move |source| DurableError { act, path, source }
     }
+
+    /// Whether a name was to be given that something else has (rename(2), ENOTEMPTY and EEXIST).
+    pub(crate) fn is_taken(&self) -> bool {
+        use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
+        matches!(self.source.kind(), AlreadyExists | DirectoryNotEmpty)
+    }
 }
 
 /// The name under which a file that will be `path` is written: `.NAME.partial` beside it.

@@ -2,7 +2,7 @@
 
 use super::{DIR_MODE, Grave, Pool, PoolError, allocated_bytes, list};
 use crate::durable::{
-    DurableError, ensure_dir, ensure_removed, fsync_dir, fsync_file, rename_durably,
+    DurableError, ensure_dir, ensure_removed, fsync_dir, fsync_file, fsync_parent, rename_durably,
     write_file_durably,
 };
 use crate::identity::{LeafIndex, verify};
@@ -101,6 +101,8 @@ impl Pool {
         for (name, bytes) in sidecars {
             self.write_sidecar(&id, name, bytes)?;
         }
+        // Whoever moved it here may have died before its name was durable.
+        fsync_parent(&self.image_dir(&id))?;
         ensure_removed(staged)?;
         Ok(Published::Unchanged(disk))
     }
@@ -134,7 +136,8 @@ impl Pool {
             Ok(()) => ensure_removed(staged)
                 .map(|()| true)
                 .map_err(PoolError::from),
-            Err(_) if target.join(DISK).exists() => Ok(false),
+            // Only the name is taken: another failure, such as of the fsync after it, is one.
+            Err(error) if error.is_taken() && target.join(DISK).exists() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
