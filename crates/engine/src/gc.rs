@@ -105,9 +105,12 @@ impl Engine {
         now: bool,
         going: &BTreeSet<GuestId>,
     ) -> Result<Subject, EngineError> {
+        // Only a retired version can go, so only of it does it matter who reads it.
         let mut clones = match &row.image {
-            Some(image) => self.store.read(|tx| tx.image_readers(image))?,
-            None => Vec::new(),
+            Some(image) if row.state == State::Retired => {
+                self.store.read(|tx| tx.image_readers(image))?
+            }
+            _ => Vec::new(),
         };
         clones.retain(|guest| !going.contains(&guest.id));
         let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);

@@ -11,8 +11,10 @@ use crate::error::EngineError;
 use crate::guest_op::Ask;
 use crate::work::{Unwatched, Watch, Work};
 use stampo_core::guest::GuestState;
+use stampo_core::ids::GuestId;
 use stampo_image::process_identity::ProcessIdentity;
 use stampo_store::{OperationRow, OperationState};
+use std::collections::HashSet;
 
 /// One operation that was found without its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Engine {
 
     /// Gives the driver again what it should know and does not: the definitions of complete guests.
     fn define_lost_guests(&self) -> Result<(), EngineError> {
-        let defined = self.driver.list()?;
+        let defined: HashSet<GuestId> = self.driver.list()?.into_iter().collect();
         let mut lost = self.store.read(|tx| tx.idle_guests(GuestState::Ready))?;
         lost.retain(|(id, _)| !defined.contains(id));
         if lost.is_empty() {
@@ -63,7 +65,7 @@ impl Engine {
         }
         // Asked again: a guest that became complete between the two listings is no lost one, and
         // claiming it would refuse it to whoever wants it now.
-        let defined = self.driver.list()?;
+        let defined: HashSet<GuestId> = self.driver.list()?.into_iter().collect();
         for (id, name) in lost {
             if defined.contains(&id) {
                 continue;

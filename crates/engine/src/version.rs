@@ -62,7 +62,7 @@ impl Engine {
         let linked_clones = match &row.image {
             // Another version with the same image keeps the bytes, so its clones do not count.
             Some(image) if tx.versions_with_image(image)?.len() <= 1 => {
-                tx.image_readers(image)?.len()
+                tx.image_reader_count(image)?
             }
             _ => 0,
         };
@@ -85,8 +85,11 @@ impl Engine {
 
     /// How many findings nobody accepted; `None` when there is no proof.
     pub fn open_finding_count(&self, row: &VersionRow) -> Result<Option<usize>, EngineError> {
+        let Some(proof) = &row.proof else {
+            return Ok(None);
+        };
         self.store
-            .read(|tx| Ok(self.evidence(tx, row)?.open_findings))
+            .read(|tx| self.open_findings(tx, row.id, proof).map(Some))
     }
 
     /// Moves a version to the state that `verb` leads to: catalog first, then the sidecar.

@@ -153,6 +153,18 @@ impl<'a> Work<'a> {
         detail: &str,
         took: Duration,
     ) -> Result<(), EngineError> {
+        self.event_with(subject, phase, detail, took, |_| Ok(()))
+    }
+
+    /// As [`Work::event`], with a change that belongs to it in the same transaction.
+    pub(crate) fn event_with(
+        &self,
+        subject: &str,
+        phase: &str,
+        detail: &str,
+        took: Duration,
+        change: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), EngineError> {
         let event = EventRow {
             sequence: 0,
             at_ms: self.engine.now_ms(),
@@ -164,6 +176,7 @@ impl<'a> Work<'a> {
         let owner = self.engine.owner();
         let until_ms = event.at_ms + LEASE_MS;
         self.engine.store.write(|tx| {
+            change(tx)?;
             tx.insert_event(self.id, &event)?;
             tx.claim_operation(self.id, &owner, until_ms)
         })?;

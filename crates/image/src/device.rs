@@ -67,6 +67,47 @@ impl Window {
     }
 }
 
+/// A device whose owner makes everything durable at the end, with one flush of the device below.
+///
+/// For a disk that is thrown away unless it is complete: what a part of the work flushes would only
+/// be waited for.
+pub struct Unflushed {
+    device: Arc<dyn BlockDevice>,
+}
+
+impl Unflushed {
+    /// The same device, except that [`BlockDevice::flush`] waits for nothing.
+    pub fn new(device: Arc<dyn BlockDevice>) -> Self {
+        Unflushed { device }
+    }
+}
+
+impl BlockDevice for Unflushed {
+    fn size_bytes(&self) -> u64 {
+        self.device.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.device.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.device.write_at(offset, buf)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.device.discard(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_writable(&self) -> bool {
+        self.device.is_writable()
+    }
+}
+
 impl BlockDevice for Window {
     fn size_bytes(&self) -> u64 {
         self.size_bytes

@@ -136,15 +136,24 @@ pub fn ensure_dir(path: &Path, mode: u32) -> Result<(), DurableError> {
     }
 }
 
-/// Makes a directory as [`ensure_dir`] does, and waits also for one that is there: who made it may
-/// have died before it was durable. For what a repeated step relies on.
-pub fn ensure_dir_durably(path: &Path, mode: u32) -> Result<(), DurableError> {
-    let was_there = path.is_dir();
-    ensure_dir(path, mode)?;
-    if was_there {
-        fsync_parent(path)
-    } else {
-        Ok(())
+/// Makes directories that all lie in `parent`, with the permission bits `mode`; one fsync makes all
+/// their names durable, those of directories that were there included:
+/// who made those may have died before.
+///
+/// `parent` must be durable already. Directories that exist keep their mode.
+pub fn ensure_dirs(parent: &Path, dirs: &[PathBuf], mode: u32) -> Result<(), DurableError> {
+    for dir in dirs {
+        let mut builder = std::fs::DirBuilder::new();
+        match std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode).create(dir) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
+                return Err(DurableError::while_doing("create the directory", dir)(e));
+            }
+            _ => {}
+        }
+    }
+    match dirs {
+        [] => Ok(()),
+        _ => fsync_dir(parent),
     }
 }
 
@@ -211,7 +220,6 @@ mod tests {
         let deep = dir.path().join("a/b/c");
         for _ in 0..2 {
             ensure_dir(&deep, 0o700).expect("make");
-            ensure_dir_durably(&deep, 0o700).expect("wait");
         }
         let mode = std::fs::metadata(dir.path().join("a"))
             .expect("stat")
@@ -224,6 +232,22 @@ mod tests {
             ensure_removed(&dir.path().join("a")).expect("remove");
         }
         assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn several_directories_are_made_at_once_and_again_without_complaint() {
+        let dir = tempfile::tempdir().expect("make a directory");
+        let dirs: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
+        for _ in 0..2 {
+            ensure_dirs(dir.path(), &dirs, 0o700).expect("make");
+        }
+        for made in &dirs {
+            let mode = std::fs::metadata(made).expect("stat").permissions().mode();
+            assert_eq!(mode & 0o7777, 0o700);
+        }
+        std::fs::write(dir.path().join("c"), b"").expect("write");
+        let error = ensure_dirs(dir.path(), &[dir.path().join("c")], 0o700).expect_err("a file");
+        assert!(error.to_string().starts_with("create the directory"));
     }
 
     #[test]

@@ -18,14 +18,10 @@ pub(crate) fn store_problem(error: StoreError) -> stampo_api::Problem {
 }
 
 pub(crate) fn version(engine: &Engine, row: &VersionRow) -> Reply<Version> {
-    let guests = engine
+    let count = engine
         .store()
-        .read(|tx| tx.guests())
+        .read(|tx| tx.guest_count(row.id))
         .map_err(store_problem)?;
-    let count = guests
-        .iter()
-        .filter(|guest| guest.version == row.id)
-        .count();
     version_with(engine, row, count)
 }
 

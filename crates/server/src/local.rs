@@ -274,15 +274,11 @@ impl Api for Local {
     }
 
     fn versions(&self, all: bool) -> Reply<Vec<Version>> {
-        let (rows, guests) = self
+        let (rows, counts) = self
             .engine
             .store()
-            .read(|tx| Ok((tx.versions()?, tx.guests()?)))
+            .read(|tx| Ok((tx.versions()?, tx.guest_counts()?)))
             .map_err(store_problem)?;
-        let mut counts = HashMap::new();
-        for guest in guests {
-            *counts.entry(guest.version).or_insert(0) += 1;
-        }
         let shown = rows
             .iter()
             .filter(|row| all || !matches!(row.state, State::Purged | State::Building));

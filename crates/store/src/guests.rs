@@ -9,6 +9,7 @@ use stampo_core::ids::{GuestId, ImageId, OperationId, VersionId};
 use stampo_core::names::GuestName;
 use stampo_core::network::Mac;
 use stampo_core::plan::{GuestPlan, Inventory};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// One guest.
@@ -221,6 +222,25 @@ impl Tx<'_> {
         collect(&mut self.sql.prepare_cached(sql)?, [], read)
     }
 
+    /// How many guests each version has; versions without guests are left out.
+    pub fn guest_counts(&self) -> Result<HashMap<VersionId, usize>, StoreError> {
+        let sql = "SELECT version_id, count(*) AS guests FROM guests GROUP BY version_id";
+        let counts = collect(&mut self.sql.prepare_cached(sql)?, [], |row| {
+            let count: u32 = row.get("guests")?;
+            Ok((parsed(row, "guests", "version_id")?, count as usize))
+        })?;
+        Ok(counts.into_iter().collect())
+    }
+
+    /// How many guests a version has.
+    pub fn guest_count(&self, version: VersionId) -> Result<usize, StoreError> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT count(*) FROM guests WHERE version_id = ?1")?;
+        let count: u32 = statement.query_row([version.to_string()], |row| row.get(0))?;
+        Ok(count as usize)
+    }
+
     /// The guests that this operation works on, by name.
     pub fn guests_of_operation(&self, operation: OperationId) -> Result<Vec<GuestRow>, StoreError> {
         let sql = "SELECT * FROM guests WHERE operation_id = ?1 ORDER BY length(name), name";
@@ -238,6 +258,15 @@ impl Tx<'_> {
              AND (kind = 'linked' OR state IN ('planned', 'disk_ready', 'defined'))
              ORDER BY length(name), name";
         collect(&mut self.sql.prepare_cached(sql)?, [image.as_str()], read)
+    }
+
+    /// How many guests need this image, as [`Tx::image_readers`] lists them.
+    pub fn image_reader_count(&self, image: &ImageId) -> Result<usize, StoreError> {
+        let sql = "SELECT count(*) FROM guests WHERE image_id = ?1
+             AND (kind = 'linked' OR state IN ('planned', 'disk_ready', 'defined'))";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let count: u32 = statement.query_row([image.as_str()], |row| row.get(0))?;
+        Ok(count as usize)
     }
 
     /// Id and name of every guest in this state that no operation holds.
@@ -274,6 +303,15 @@ impl Tx<'_> {
         self.sql
             .execute("DELETE FROM guests WHERE id = ?1", [id.to_string()])?;
         Ok(())
+    }
+
+    /// The ports of the loopback that guests hold.
+    pub fn ports(&self) -> Result<BTreeSet<u16>, StoreError> {
+        let sql = "SELECT ssh_port FROM nics WHERE ssh_port IS NOT NULL";
+        let ports = collect(&mut self.sql.prepare_cached(sql)?, [], |row| {
+            Ok(row.get("ssh_port")?)
+        })?;
+        Ok(ports.into_iter().collect())
     }
 
     /// What all guests hold together. A renamed guest holds its host name too: a new guest of that

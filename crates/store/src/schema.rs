@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -141,3 +141,6 @@ ALTER TABLE audit ADD COLUMN row_sum INTEGER;
 ALTER TABLE host_names ADD COLUMN row_sum INTEGER;
 ALTER TABLE scrubs ADD COLUMN row_sum INTEGER;
 ";
+
+/// Counting the guests of a version must not read every guest.
+const V4: &str = "CREATE INDEX guests_version ON guests (version_id);";

@@ -99,6 +99,41 @@ fn rows_come_back_as_they_were_written() {
 }
 
 #[test]
+fn guests_and_readers_are_counted_as_they_are_listed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let (first, second) = (version(&store), version(&store));
+    let mut full = guest(&second, "c", 3, 22_003);
+    (full.kind, full.state) = (CloneKind::Full, GuestState::Ready);
+    let rows = [
+        guest(&first, "a", 1, 22_001),
+        guest(&second, "b", 2, 22_002),
+        full,
+    ];
+    let insert = |tx: &stampo_store::Tx<'_>| rows.iter().try_for_each(|row| tx.insert_guest(row));
+    store.write(insert).expect("inserted");
+    let check = |tx: &stampo_store::Tx<'_>| {
+        let counts = tx.guest_counts()?;
+        assert_eq!((counts[&first.id], counts[&second.id]), (1, 2));
+        assert_eq!(tx.guest_count(second.id)?, 2);
+        assert_eq!(tx.guest_count(VersionId(Uuid::now_v7()))?, 0);
+        let image = first.image.as_ref().expect("set");
+        assert_eq!(
+            tx.image_reader_count(image)?,
+            tx.image_readers(image)?.len()
+        );
+        assert_eq!(
+            tx.image_reader_count(image)?,
+            2,
+            "a full clone reads no more"
+        );
+        assert_eq!(tx.ports()?, tx.inventory()?.ports);
+        Ok::<_, StoreError>(())
+    };
+    store.read(check).expect("counted");
+}
+
+#[test]
 fn names_macs_and_ports_belong_to_one_guest() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
@@ -336,7 +371,7 @@ fn a_catalog_of_before_gets_its_checksums() {
         ))
         .expect("as before");
     }
-    raw.execute_batch("DROP TABLE scrubs; PRAGMA user_version = 2;")
+    raw.execute_batch("DROP TABLE scrubs; DROP INDEX guests_version; PRAGMA user_version = 2;")
         .expect("as before");
     drop(raw);
     let store = open(dir.path());

@@ -13,7 +13,7 @@ use stampo_core::size::ByteSize;
 use stampo_guest::fs::{open_read, open_write};
 use stampo_guest::personalise::{FilesystemUuid, GuestSecrets, personalise};
 use stampo_image::copy::{Method, Used, copy_image};
-use stampo_image::device::BlockDevice;
+use stampo_image::device::{BlockDevice, Unflushed};
 use stampo_image::durable;
 use stampo_image::overlay::Overlay;
 use stampo_image::partition::{Layout, Table, grow_last, renew_guids, renew_signature};
@@ -25,8 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What personalisation made, kept beside the disk so that a repeated step finds it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What personalisation made, kept beside the disk so that a repeated step finds it. Without a
+/// file nothing was made.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Made {
     /// Public ssh host keys, `type base64`.
     pub host_keys: Vec<String>,
@@ -40,8 +41,6 @@ impl Engine {
     /// Makes the guest's disk, with everything personal in it, unless it is there.
     pub(super) fn ensure_disk(&self, row: &mut GuestRow) -> Result<String, EngineError> {
         let dir = self.guest_dir(row.id);
-        durable::ensure_dir_durably(&dir, 0o700)
-            .map_err(EngineError::room("make the guest's directory"))?;
         let disk = dir.join(disk_name(row.kind));
         if disk.exists() {
             row.host_keys = self.made(row)?.host_keys;
@@ -50,13 +49,19 @@ impl Engine {
         let working = dir.join(format!("{WORKING}{}", disk_name(row.kind)));
         durable::ensure_removed(&working)
             .map_err(EngineError::room("remove an unfinished disk"))?;
-        let how = self.create_disk(row, &working)?;
-        let made = self.write_identity(row, &working, &dir)?;
+        let (device, how) = self.create_disk(row, &working)?;
+        let made = self.write_identity(row, &device, &dir)?;
+        // Nothing of the working disk is of use before it is whole, so it is made durable once.
+        device.flush().map_err(EngineError::io("write", &working))?;
+        drop(device);
         for (number, size) in (1..).zip(&row.plan.extra_disks) {
             create_extra_disk(&dir.join(extra_disk_name(number)), *size)?;
         }
-        let text = serde_json::to_vec(&made).map_err(EngineError::room("record what was made"))?;
-        write(&dir.join("made.json"), &text)?;
+        if made != Made::default() {
+            let text =
+                serde_json::to_vec(&made).map_err(EngineError::room("record what was made"))?;
+            write(&dir.join("made.json"), &text)?;
+        }
         self.faults.reach("clone.disk.before-rename");
         durable::rename_durably(&working, &disk)
             .map_err(EngineError::room("name the guest's disk"))?;
@@ -77,14 +82,19 @@ impl Engine {
         serde_json::from_slice(&text).map_err(EngineError::room(format!("read {}", path.display())))
     }
 
-    fn create_disk(&self, row: &GuestRow, working: &Path) -> Result<String, EngineError> {
+    /// Makes the disk as the version's is, and leaves it open.
+    fn create_disk(
+        &self,
+        row: &GuestRow,
+        working: &Path,
+    ) -> Result<(Arc<dyn BlockDevice>, String), EngineError> {
         let base = self.pool.image_disk(&row.image);
         let size_bytes = row.plan.disk_size.bytes();
         match row.kind {
             CloneKind::Linked => {
-                Overlay::create(working, &base, size_bytes)
+                let overlay = Overlay::create(working, &base, size_bytes)
                     .map_err(EngineError::room("make the overlay"))?;
-                Ok("overlay".to_owned())
+                Ok((Arc::new(overlay), "overlay".to_owned()))
             }
             CloneKind::Full => {
                 let copied = copy_image(&base, working, Method::Auto, &Unwatched)
@@ -92,10 +102,11 @@ impl Engine {
                 let file = std::fs::File::options().write(true).open(working);
                 file.and_then(|file| file.set_len(size_bytes))
                     .map_err(EngineError::io("size", working))?;
-                Ok(match copied.used {
+                let how = match copied.used {
                     Used::Reflink => "reflink".to_owned(),
                     Used::Sparse => format!("copy of {}", ByteSize(copied.copied_bytes)),
-                })
+                };
+                Ok((self.open_guest_disk(row, working, true)?, how))
             }
         }
     }
@@ -142,11 +153,11 @@ impl Engine {
     fn write_identity(
         &self,
         row: &GuestRow,
-        working: &Path,
+        disk: &Arc<dyn BlockDevice>,
         dir: &Path,
     ) -> Result<Made, EngineError> {
         let mut made = Made::default();
-        let disk = self.open_guest_disk(row, working, true)?;
+        let disk: Arc<dyn BlockDevice> = Arc::new(Unflushed::new(disk.clone()));
         if row.plan.grow {
             grow_partition(disk.as_ref())?;
         }
@@ -154,7 +165,6 @@ impl Engine {
             self.personalise_disk(row, &disk, dir, &mut made)?;
             renew_table(row, &disk, &mut made)?;
         }
-        disk.flush().map_err(EngineError::io("write", working))?;
         Ok(made)
     }
 

@@ -31,10 +31,12 @@ use stampo_core::plan::{
     ClonePlan, CloneSpec, GuestPlan, HostFacts, PlanRefusal, VersionFacts, plan_clone,
 };
 use stampo_core::size::ByteSize;
+use stampo_image::durable;
 use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The loopback ports that ssh is forwarded from.
 const PORTS: std::ops::Range<u16> = 22_000..30_000;
@@ -47,10 +49,20 @@ impl Engine {
         pattern: &NamePattern,
         spec: &CloneSpec,
     ) -> Result<ClonePlan, EngineError> {
-        let host = self.host_facts(spec)?;
+        self.plan_on(&self.host_facts(spec)?, version, pattern, spec)
+    }
+
+    /// A plan for a host, which could be carried out.
+    fn plan_on(
+        &self,
+        host: &HostFacts,
+        version: &VersionRef,
+        pattern: &NamePattern,
+        spec: &CloneSpec,
+    ) -> Result<ClonePlan, EngineError> {
         let plan = self.store.read(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
-            self.plan_in(tx, &row, pattern, spec, &host)
+            self.plan_in(tx, &row, pattern, spec, host)
         })?;
         self.preflight(&plan)?;
         Ok(plan)
@@ -84,7 +96,7 @@ impl Engine {
         spec: &CloneSpec,
     ) -> Result<(OperationRow, ClonePlan), EngineError> {
         let host = self.host_facts(spec)?;
-        self.plan_clones(version, pattern, spec)?;
+        self.plan_on(&host, version, pattern, spec)?;
         // Durably: the guests' directories are, and without rows nobody would know them.
         self.store.write_durably(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
@@ -131,7 +143,7 @@ impl Engine {
         let reflink = stampo_image::copy::probe_reflink(guests_dir)
             .map_err(EngineError::io("examine", guests_dir))?;
         let wanted = usize::try_from(spec.count.unwrap_or(1)).unwrap_or(usize::MAX);
-        let taken = self.store.read(|tx| tx.inventory())?.ports;
+        let taken = self.store.read(|tx| tx.ports())?;
         // A few more than wanted: another process may reserve some before our transaction.
         let free = PORTS
             .filter(|port| !taken.contains(port))
@@ -149,6 +161,7 @@ impl Engine {
     /// [`EngineError::Partial`]; when cancelled, everything that was made is gone again.
     pub fn run_clone(&self, work: &Work<'_>) -> Result<Vec<GuestRow>, EngineError> {
         let rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        self.make_directories(&rows)?;
         let all = rows.len();
         let failures = self.work_in_parallel(work, rows);
         if work.check_cancelled().is_err() {
@@ -179,6 +192,14 @@ impl Engine {
         work.end(OperationState::Done, Some(&partial.chain()), |_| Ok(()))?;
         self.forget_secrets();
         Err(partial)
+    }
+
+    /// Makes the directories of guests that have nothing yet, all durable with one fsync.
+    fn make_directories(&self, rows: &[GuestRow]) -> Result<(), EngineError> {
+        let planned = rows.iter().filter(|row| row.state == GuestState::Planned);
+        let dirs: Vec<_> = planned.map(|row| self.guest_dir(row.id)).collect();
+        durable::ensure_dirs(self.driver.guests_dir(), &dirs, 0o700)
+            .map_err(EngineError::room("make the guests' directories"))
     }
 
     /// Runs the steps of every row on a few threads. The errors, in the order in which they came.
@@ -251,11 +272,20 @@ impl Engine {
         }
     }
 
-    /// Saves a guest row in its next state.
-    pub(crate) fn advance(&self, row: &mut GuestRow, state: GuestState) -> Result<(), EngineError> {
+    /// Saves a guest row in its next state, with the event of the phase that led to it (its name, a
+    /// detail and how long it took): one transaction for both, since there are many of them.
+    fn advance(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        state: GuestState,
+        (phase, detail, took): (&str, &str, Duration),
+    ) -> Result<(), EngineError> {
         row.state = state;
         row.changed_ms = self.now_ms();
-        self.store.write(|tx| tx.update_guest(row))?;
+        work.event_with(row.name.as_str(), phase, detail, took, |tx| {
+            tx.update_guest(row)
+        })?;
         self.faults.reach(&format!("clone.{state}"));
         Ok(())
     }

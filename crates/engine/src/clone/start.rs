@@ -39,7 +39,7 @@ impl Engine {
 
     fn reserve_other_port(&self, row: &mut GuestRow) -> Result<(), EngineError> {
         self.store.write(|tx| {
-            let taken = tx.inventory()?.ports;
+            let taken = tx.ports()?;
             let free = PORTS
                 .into_iter()
                 .find(|port| !taken.contains(port) && is_free(*port));

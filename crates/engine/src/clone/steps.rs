@@ -26,8 +26,7 @@ impl Engine {
                 GuestState::Ready | GuestState::Trashed | GuestState::Destroying => return Ok(()),
             };
             self.faults.reach(&format!("clone.before.{next}"));
-            self.advance(row, next)?;
-            work.event(row.name.as_str(), phase, &detail, start.elapsed())?;
+            self.advance(work, row, next, (phase, &detail, start.elapsed()))?;
         }
         Ok(())
     }
