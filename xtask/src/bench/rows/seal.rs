@@ -22,7 +22,9 @@ fn seal_once(lab: &Lab, round: usize) -> Result<f64> {
     let disk = lab.disk(PLAIN, "raw").display().to_string();
     lab.ok(&["template", "import", &name, &disk, "--format", "raw"])?;
     let ms = timed(&mut lab.stampo(&["template", "seal", &name]))?;
-    lab.ok(&["template", "purge", &name])?;
+    for verb in ["retire", "purge"] {
+        lab.ok(&["template", verb, &name])?;
+    }
     Ok(ms)
 }
 
