@@ -150,6 +150,55 @@ fn wrong_input_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn a_damaged_catalog_is_named_with_the_next_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let home = dir.path();
+    let mut said = vec![run(home, &["store", "scrub"])];
+    let catalog = home.join("home/catalog.db");
+    let sound = ["store", "rescan", "--replace-damaged"];
+    said.push(run(home, &sound));
+    std::fs::write(&catalog, "no catalog at all\n".repeat(500)).expect("written");
+    let cases: &[&[&str]] = &[
+        &["ps"],
+        &["store", "scrub"],
+        &["store", "rescan"],
+        &["store", "rescan", "--replace-damaged"],
+        &["ps"],
+        &["store", "scrub", "--older-than", "7d", "-o", "json"],
+        &["store", "scrub", "--older-than", "soon"],
+        &["store", "scrub", "--limit", "10K"],
+    ];
+    said.extend(cases.iter().map(|args| run(home, args)));
+    let text = without_times(&said.join("\n"));
+    insta::assert_snapshot!("damaged_catalog", text);
+    let moved = std::fs::read_dir(home.join("home")).expect("listed");
+    let moved = moved.flatten().map(|entry| entry.file_name());
+    let moved = moved.filter(|name| name.to_string_lossy().starts_with("catalog-damaged-"));
+    assert_eq!(moved.count(), 1, "nothing is deleted");
+}
+
+/// The text without how long something took and when it was.
+fn without_times(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let words = line
+            .split(' ')
+            .map(|word| match word.split_once("damaged-") {
+                Some((before, _)) => format!("{before}damaged-[TIME].db"),
+                None => word.to_owned(),
+            });
+        let words: Vec<String> = words.collect();
+        match words.iter().rposition(|word| word == "ms") {
+            Some(at) => {
+                let rest = words[at + 1..].join(" ");
+                format!("{} [TOOK] {}", words[0], rest.trim())
+            }
+            None => words.join(" "),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
 fn completions_and_man_pages_are_made_for_every_verb() {
     let dir = tempfile::tempdir().expect("a directory");
     for shell in ["bash", "zsh", "fish"] {

@@ -5,6 +5,7 @@ use stampo_core::lifecycle::{Refusal, State};
 use stampo_core::plan::PlanRefusal;
 use stampo_driver::DriverError;
 use stampo_engine::EngineError;
+use stampo_store::StoreError;
 
 /// The problem that an error describes.
 pub(crate) fn problem(error: &EngineError) -> Problem {
@@ -80,13 +81,19 @@ fn hints(error: &EngineError) -> Vec<String> {
             vec![format!("stampo clone flatten {}", names.join(" "))]
         }
         EngineError::Partial { .. } => one("stampo ps, and the same command for the missing ones"),
-        EngineError::Store(error) if error.is_damage() => vec![
-            "stampo store scrub, which mends single rows".to_owned(),
-            "stampo store rescan --replace-damaged, which moves catalog.db away and rebuilds it"
-                .to_owned(),
-        ],
+        EngineError::Store(error) if error.is_damage() => damage_hints(error),
         EngineError::Driver(_) => one("stampo doctor"),
         _ => Vec::new(),
+    }
+}
+
+fn damage_hints(error: &StoreError) -> Vec<String> {
+    let replace = "stampo store rescan --replace-damaged, which moves catalog.db away and \
+                   rebuilds it";
+    let scrub = "stampo store scrub, which mends single rows";
+    match error {
+        StoreError::Open { .. } | StoreError::Corrupt { .. } => vec![replace.to_owned()],
+        _ => vec![scrub.to_owned(), replace.to_owned()],
     }
 }
 
