@@ -1,5 +1,9 @@
 //! What can be typed. The doc comments are the help texts.
 
+mod store;
+
+pub use store::{RescanArgs, ScrubArgs, StoreCommand};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stampo_core::goal::Goal;
 use stampo_core::names::{GuestName, TemplateName, VersionRef};
@@ -143,37 +147,6 @@ pub enum TemplateCommand {
     Show(VersionArg),
     /// Show what is inside a version's disk.
     Inspect(VersionArg),
-}
-
-/// The store.
-#[derive(Debug, Subcommand)]
-pub enum StoreCommand {
-    /// Rebuild the catalog from what is on disk.
-    Rescan(RescanArgs),
-    /// Read everything that must not change, and mend or quarantine what has.
-    ///
-    /// The catalog, the sidecars, and every byte of every image are compared with their checksums.
-    /// Exit code 4 when anything was damaged, mended or not.
-    Scrub(ScrubArgs),
-}
-
-/// `store rescan`.
-#[derive(Debug, Args)]
-pub struct RescanArgs {
-    /// Move a damaged catalog away first; refused while it is sound, or used by another process.
-    #[arg(long)]
-    pub replace_damaged: bool,
-}
-
-/// `store scrub`.
-#[derive(Debug, Args)]
-pub struct ScrubArgs {
-    /// Leave out images that were found right within this time, as in 7d.
-    #[arg(long, value_name = "TIME")]
-    pub older_than: Option<String>,
-    /// Read images at most this fast, in bytes a second, as in 100M.
-    #[arg(long, value_name = "SIZE")]
-    pub limit: Option<ByteSize>,
 }
 
 /// Operations.
