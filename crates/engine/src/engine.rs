@@ -60,7 +60,11 @@ impl Engine {
         settings: Settings,
     ) -> Result<Engine, EngineError> {
         let pool = Pool::open(home).map_err(EngineError::room("open the pool"))?;
-        let store = Store::open(&home.join("catalog.db"))?;
+        let catalog = home.join("catalog.db");
+        if !catalog.exists() {
+            wait_for_home(home)?;
+        }
+        let store = Store::open(&catalog)?;
         let me = ProcessIdentity::current().map_err(EngineError::io("read", "/proc/self/stat"))?;
         let faults = Faults::default();
         Ok(Engine {
@@ -178,5 +182,14 @@ impl Engine {
         if let Err(error) = self.store.write(|tx| tx.insert_audit(&entry, now_ms)) {
             tracing::error!(%error, action, resource, "an audit record could not be written");
         }
+    }
+}
+
+/// Waits until the home's own name is durable, before anything is in it: whoever made it may not
+/// have. One that lies where this user can't look was made by somebody else, and long ago.
+fn wait_for_home(home: &Path) -> Result<(), EngineError> {
+    match stampo_image::durable::fsync_parent(home) {
+        Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(EngineError::room("make the home durable")),
     }
 }
