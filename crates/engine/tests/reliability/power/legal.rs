@@ -106,6 +106,14 @@ impl Chooser<'_> {
         (0..self.cut).map(covers).max().unwrap_or(0)
     }
 
+    /// One of these places; 0 when there is none.
+    fn one_of(&mut self, places: &[usize]) -> usize {
+        match places {
+            [] => 0,
+            places => places[self.rng.random_range(0..places.len())],
+        }
+    }
+
     fn choose_names(&mut self) {
         let mut of_directory: BTreeMap<Inode, Vec<usize>> = BTreeMap::new();
         for at in 0..self.cut {
@@ -113,16 +121,17 @@ impl Chooser<'_> {
                 of_directory.entry(dir).or_default().push(at);
             }
         }
-        let journal = self.rng.random_range(0..=self.cut);
+        let changes: Vec<usize> = of_directory.values().flatten().copied().collect();
+        let journal = self.one_of(&changes);
         let of_one_journal = self.rng.random_bool(0.5);
         let mut ends: BTreeMap<Inode, usize> = BTreeMap::new();
-        for &dir in of_directory.keys() {
+        for (&dir, changes) in &of_directory {
             let least = self.durable(dir, false);
             let end = match self.rng.random_range(0..4) {
                 _ if of_one_journal => journal,
                 0 => 0,
                 1 => self.cut,
-                _ => self.rng.random_range(0..=self.cut),
+                _ => self.one_of(changes),
             };
             ends.insert(dir, end.max(least));
         }
@@ -213,14 +222,14 @@ impl Chooser<'_> {
         let share = match self.rng.random_range(0..6) {
             0 => Share::Nothing,
             1 => Share::Everything,
-            2 | 3 => Share::Before(self.rng.random_range(0..=self.cut)),
+            2 | 3 => Share::Before(self.one_of(pending)),
             _ => Share::Some(self.rng.random_range(1..100)),
         };
         let sizes_end = match share {
             Share::Nothing => 0,
             Share::Everything => self.cut,
             Share::Before(end) => end,
-            Share::Some(_) => self.rng.random_range(0..=self.cut),
+            Share::Some(_) => self.one_of(pending),
         };
         let mut medium = self.disk.content(inode).clone();
         let mut cache = medium.clone();
