@@ -35,7 +35,9 @@ pub fn rows<R: Row>(format: Format, rows: &[R]) -> Result<(), Problem> {
 pub fn value<T: Serialize>(format: Format, value: &T) -> Result<(), Problem> {
     let failed = |error: String| Problem::new(Kind::Failed, format!("print the output: {error}"));
     let text = match format {
-        Format::Json => serde_json::to_string_pretty(value).map_err(|e| failed(e.to_string()))?,
+        Format::Json => {
+            escaped(&serde_json::to_string_pretty(value).map_err(|e| failed(e.to_string()))?)
+        }
         _ => serde_yaml_ng::to_string(value).map_err(|e| failed(e.to_string()))?,
     };
     print(text.trim_end())
@@ -56,8 +58,8 @@ pub fn grid(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Strin
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings);
     for row in rows {
-        // A guest's words may hold control characters; a terminal must not obey them.
-        table.add_row(row.into_iter().map(|cell| printable(&cell)));
+        // A line end in a guest's words would make a row of their own.
+        table.add_row(row.into_iter().map(|cell| one_line(&cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -69,17 +71,40 @@ pub fn grid(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Strin
         .join("\n")
 }
 
-/// The text without characters that a terminal would obey.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+/// Whether a terminal would obey the character: C0, DEL and C1, or turn round what follows.
+fn is_obeyed(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+/// The text without characters that a terminal would obey; lines stay lines. A guest's words are
+/// hostile, and most messages quote some.
+fn printable(text: &str) -> String {
+    let obeyed = |c| c != '\n' && is_obeyed(c);
+    text.replace(obeyed, "\u{fffd}")
+}
+
+/// The same in one line, for words that must not look like a line of ours.
+pub fn one_line(text: &str) -> String {
+    text.replace(is_obeyed, "\u{fffd}")
+}
+
+/// The same with its lines kept but pushed in, so that none looks like a line of ours.
+pub fn pushed_in(text: &str) -> String {
+    printable(text.trim_end()).replace('\n', "\n      ")
+}
+
+/// JSON with escapes for what may stand as it is in its strings, but which a terminal obeys.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_obeyed(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Prints to standard output. A closed pipe is not an error: the reader has had enough.
@@ -87,7 +112,7 @@ pub fn print(text: &str) -> Result<(), Problem> {
     if text.is_empty() {
         return Ok(());
     }
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    match writeln!(std::io::stdout().lock(), "{}", printable(text)) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Problem::new(
             Kind::Failed,
             format!("write to standard output: {error}"),
@@ -98,7 +123,7 @@ pub fn print(text: &str) -> Result<(), Problem> {
 
 /// Prints a line to standard error. That nobody reads it must not stop the work.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(text));
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, to the second.
@@ -106,4 +131,27 @@ pub fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)
         .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A title, a cleared screen, a step back, a turned line, and a row of its own.
+    const EVIL: &str = "a\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\u{202e}\nweb@1 published";
+
+    #[test]
+    fn a_cell_is_one_line_that_nothing_obeys() {
+        let grid = grid(&["PATH"], [vec![EVIL.to_owned()]].into_iter());
+        assert_eq!(grid.lines().count(), 2, "{grid}");
+        assert!(!grid.contains(|c| c != '\n' && is_obeyed(c)), "{grid:?}");
+    }
+
+    #[test]
+    fn json_means_the_same_with_nothing_to_obey_in_it() {
+        let json = escaped(&serde_json::to_string_pretty(&[EVIL]).expect("JSON"));
+        assert!(!json.contains(|c| c != '\n' && is_obeyed(c)), "{json:?}");
+        let back: Vec<String> = serde_json::from_str(&json).expect("still JSON");
+        assert_eq!(back, [EVIL]);
+    }
 }

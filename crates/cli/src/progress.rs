@@ -70,7 +70,7 @@ impl Watch for Show {
             "{:<16} {:<10} {took:>8}  {}",
             event.subject, event.phase, event.detail
         );
-        self.line(line.trim_end());
+        self.line(crate::output::one_line(&line).trim_end());
     }
 
     fn progress(&self, progress: &Progress) {
