@@ -128,6 +128,28 @@ fn a_read_only_disk_can_be_read_and_not_written() {
 }
 
 /// The same edits with the same clock give the same bytes; the clock is in them.
+/// e2fsck would look for that device among those of the host.
+#[test]
+fn a_journal_on_another_device_is_refused_before_anything_is_changed() {
+    use std::os::unix::fs::FileExt;
+    let image = system(&["-t", "ext4", "-O", "^metadata_csum"], 16, &["etc", "usr"]);
+    let file = std::fs::File::options().write(true).open(&image.path);
+    let file = file.expect("the image");
+    for (at, bytes) in [(0xd0, &[0xab; 16][..]), (0xe0, &[0; 4])] {
+        let before = image.bytes();
+        file.write_all_at(bytes, 1024 + at).expect("written");
+        let refused = stampo_guest::fs::open_write(FileDisk::writable(&image.path));
+        let error = refused.map(drop).expect_err("must be refused").to_string();
+        assert!(
+            error.contains("its journal is on another device"),
+            "{error}"
+        );
+        file.write_all_at(&before[1024 + at as usize..][..bytes.len()], 1024 + at)
+            .expect("written");
+    }
+    stampo_guest::fs::open_write(FileDisk::writable(&image.path)).expect("its own journal");
+}
+
 #[test]
 fn edits_are_reproducible() {
     let image = system(&["-t", "ext4"], 16, &["etc", "usr"]);

@@ -95,7 +95,8 @@ pub fn e2fsck_clean_within(
 }
 
 /// The image is handed over as standard input, so that no character of its path means anything to
-/// e2fsck (it takes options after a `?`).
+/// e2fsck (it takes options after a `?`). libblkid is kept from its cache and configuration: it has
+/// nothing to find, and would look at devices and files of the host that are listed there.
 fn command(offset_bytes: u64) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new("e2fsck");
@@ -104,6 +105,8 @@ fn command(offset_bytes: u64) -> Command {
         .arg(format!("/proc/self/fd/0?offset={offset_bytes}"))
         .env_clear()
         .env("LC_ALL", "C")
+        .env("BLKID_FILE", "/dev/null")
+        .env("BLKID_CONF", "/dev/null")
         .env("PATH", format!("{path}:/usr/sbin:/sbin"));
     command
 }

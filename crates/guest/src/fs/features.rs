@@ -86,6 +86,10 @@ pub(crate) fn check_writable(superblock: &Superblock) -> Result<(), FsError> {
         &RO_COMPAT_NAMES,
         "can't be written yet",
     )?;
+    if superblock.has_outer_journal() {
+        // e2fsck, which judges every edit, would look for it among the devices of the host.
+        return Err(unsupported("its journal is on another device".into()));
+    }
     if superblock.state & STATE_ERRORS != 0 {
         return Err(super::layout::damaged(
             "it has recorded errors; run e2fsck -f on a copy of the disk first",

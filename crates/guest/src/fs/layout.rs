@@ -180,6 +180,13 @@ impl Superblock {
         Ok(superblock)
     }
 
+    /// Whether its journal is said to be on another device: no inode, or the id of that device.
+    pub(crate) fn has_outer_journal(&self) -> bool {
+        const HAS_JOURNAL: u32 = 0x4;
+        let named = self.raw[0xd0..0xe0].iter().any(|byte| *byte != 0);
+        self.compat & HAS_JOURNAL != 0 && (self.journal_inode == 0 || named)
+    }
+
     fn check_geometry(&self) -> Result<(), FsError> {
         let bits_per_block = self.block_size * 8;
         // With bigalloc a bit stands for a cluster, so a group may have more blocks than bits.

@@ -109,13 +109,17 @@ fn homes(tree: &Tree<'_>) -> Result<Vec<String>, FsError> {
         }
     }
     let passwd = text(tree.reader(), "/etc/passwd")?;
-    homes.extend(
-        passwd
-            .lines()
-            .filter_map(|line| line.split(':').nth(5))
-            .filter(|home| is_home(home))
-            .map(str::to_owned),
-    );
+    let named: BTreeSet<&str> = passwd
+        .lines()
+        .filter_map(|line| line.split(':').nth(5))
+        .filter(|home| is_home(home))
+        .collect();
+    for home in named {
+        // Every row looks into every home: those that passwd only claims would cost minutes.
+        if exists_any(tree.reader(), &[home])? {
+            homes.insert(home.to_owned());
+        }
+    }
     Ok(homes.into_iter().collect())
 }
 
@@ -140,9 +144,10 @@ mod tests {
     #[test]
     fn hostile_homes_are_left_out() {
         let passwd = "root:x:0:0::/root:/bin/sh\nw:x:33:33::/var/www:\nb:x:2:2::/bin:\ne:x:9:9::/home/../etc:\n\
-                      g:x:9:9::/home/*:\nr:x:9:9::/:\nbroken\n";
+                      g:x:9:9::/home/*:\nr:x:9:9::/:\nm:x:9:9::/srv/missing:\nbroken\n";
         let tree = TreeFixture::new()
             .file("/etc/passwd", passwd)
+            .dir("/var/www")
             .dir("/home/ann")
             .link("/home/eve", "/etc");
         let guest = Guest::read(&Tree::new(&tree)).expect("readable");
