@@ -80,7 +80,7 @@ impl MemoryDisk {
             let piece = &mut buf[done..done + count];
             match pages.get(&page) {
                 Some(bytes) => piece.copy_from_slice(&bytes[inside..inside + count]),
-                None => self.from_base(page * PAGE as u64 + inside as u64, piece),
+                None => self.base_into(page * PAGE as u64 + inside as u64, piece),
             }
         });
     }
@@ -90,14 +90,14 @@ impl MemoryDisk {
         self.each(offset, buf.len(), |page, inside, done, count| {
             let bytes = pages.entry(page).or_insert_with(|| {
                 let mut bytes = [0; PAGE];
-                self.from_base(page * PAGE as u64, &mut bytes);
+                self.base_into(page * PAGE as u64, &mut bytes);
                 bytes
             });
             bytes[inside..inside + count].copy_from_slice(&buf[done..done + count]);
         });
     }
 
-    fn from_base(&self, offset: u64, piece: &mut [u8]) {
+    fn base_into(&self, offset: u64, piece: &mut [u8]) {
         let start = (offset.min(self.base.len() as u64)) as usize;
         let count = piece.len().min(self.base.len() - start);
         piece[..count].copy_from_slice(&self.base[start..start + count]);

@@ -31,7 +31,10 @@ fn finding(target: &Target, bytes: &[u8]) -> Option<String> {
     let start = Instant::now();
     let run = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)));
     if let Err(panic) = run {
-        let text = panic.downcast_ref::<String>().cloned();
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         return Some(text.unwrap_or_else(|| "a panic".to_owned()));
     }
     let took = start.elapsed();

@@ -3,9 +3,9 @@
 //! libfuzzer-sys ends the process at every panic, also at one that the product catches on purpose
 //! (a third-party library's, behind `catch_unwind`). Here only a panic that leaves a target is one.
 
+use stampo_fuzz_targets::Target;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
-use stampo_fuzz_targets::Target;
 
 /// The last panic, in case that it turns out to be a finding.
 static LAST: Mutex<String> = Mutex::new(String::new());
