@@ -52,9 +52,13 @@ thread_local! {
 pub fn in_memory<T>(act: impl FnOnce() -> T) -> T {
     const NEEDED_BYTES: u64 = 1 << 30;
     let room = rustix::fs::statvfs("/dev/shm").map(|stat| stat.f_bavail * stat.f_frsize);
-    IN_MEMORY.set(room.is_ok_and(|bytes| bytes >= NEEDED_BYTES));
+    in_place(room.is_ok_and(|bytes| bytes >= NEEDED_BYTES), act)
+}
+
+fn in_place<T>(in_memory: bool, act: impl FnOnce() -> T) -> T {
+    let outer = IN_MEMORY.replace(in_memory);
     let result = act();
-    IN_MEMORY.set(false);
+    IN_MEMORY.set(outer);
     result
 }
 
@@ -210,7 +214,8 @@ fn draft_home() -> &'static Path {
         home
     };
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| DRAFT.get_or_init(make).path())
+    // On disk: what is static is never dropped, and must not stay in memory.
+    PATH.get_or_init(|| DRAFT.get_or_init(|| in_place(false, make)).path())
 }
 
 fn published_home() -> &'static Path {
@@ -224,7 +229,7 @@ fn published_home() -> &'static Path {
         home
     };
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| PUBLISHED.get_or_init(make).path())
+    PATH.get_or_init(|| PUBLISHED.get_or_init(|| in_place(false, make)).path())
 }
 
 pub fn name(text: &str) -> GuestName {
