@@ -114,6 +114,15 @@ pub enum EngineError {
     Name(#[from] NameError),
 }
 
+impl stampo_store::TransactionError for EngineError {
+    fn in_catalog(self, path: &std::path::Path) -> Self {
+        match self {
+            EngineError::Store(error) => EngineError::Store(error.in_catalog(path)),
+            other => other,
+        }
+    }
+}
+
 fn names(guests: &[GuestName]) -> String {
     let shown: Vec<&str> = guests.iter().take(10).map(GuestName::as_str).collect();
     let rest = guests.len().saturating_sub(shown.len());

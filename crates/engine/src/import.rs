@@ -173,7 +173,14 @@ impl Engine {
             program: None,
             progress: &progress,
         };
-        take_in(&request).map_err(EngineError::room("take the image in"))
+        take_in(&request).map_err(|error| {
+            let act = if error.blames_image() {
+                "take the image in".to_owned()
+            } else {
+                format!("take the image in as {}", to.display())
+            };
+            EngineError::room(act)(error)
+        })
     }
 
     /// The file to take in: the user's own, checked, or one that is downloaded (or was, in part,

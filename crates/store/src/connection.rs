@@ -3,6 +3,7 @@
 use crate::check;
 use crate::schema;
 use crate::settings;
+use crate::sql_error::{SqlError, TransactionError};
 use crate::sums;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs;
@@ -22,7 +23,7 @@ pub enum StoreError {
         /// Its path.
         path: PathBuf,
         /// What stood in the way.
-        source: rusqlite::Error,
+        source: SqlError,
     },
     /// A newer stampo wrote it.
     #[error("read the catalog {}: it has schema {found}, this stampo knows up to {known}", path.display())]
@@ -35,8 +36,13 @@ pub enum StoreError {
         known: usize,
     },
     /// A statement failed.
-    #[error("use the catalog")]
-    Sql(#[from] rusqlite::Error),
+    #[error("use the catalog {}", path.display())]
+    Sql {
+        /// The catalog's path; [`Store`] fills it in.
+        path: PathBuf,
+        /// What SQLite said.
+        source: SqlError,
+    },
     /// A row holds a text that is not what its column should hold.
     #[error("read the catalog: {column} of {table} holds {text:?}")]
     Damaged {
@@ -77,7 +83,7 @@ impl StoreError {
         use rusqlite::Error as Sql;
         match self {
             StoreError::Damaged { .. } | StoreError::Corrupt { .. } => true,
-            StoreError::Open { source, .. } | StoreError::Sql(source) => match source {
+            StoreError::Open { source, .. } | StoreError::Sql { source, .. } => match &source.0 {
                 Sql::SqliteFailure(failure, _) => matches!(
                     failure.code,
                     ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
@@ -109,7 +115,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let opened = |source| StoreError::Open {
             path: path.to_owned(),
-            source,
+            source: SqlError(source),
         };
         let protected = |source| StoreError::Protect {
             path: path.to_owned(),
@@ -167,7 +173,8 @@ impl Store {
             let number: u32 = c.pragma_query_value(None, "user_version", |r| r.get(0))?;
             Ok(number as usize)
         };
-        let found = version(&self.lock())?;
+        let found = version(&self.lock())
+            .map_err(|error| StoreError::from(error).in_catalog(&self.path))?;
         if found > schema::STEPS.len() {
             let known = schema::STEPS.len();
             return Err(StoreError::TooNew {
@@ -212,57 +219,61 @@ impl Store {
     }
 
     /// Runs `act` in a transaction that only reads. It sees one consistent moment.
-    pub fn read<T, E: From<StoreError>>(
+    pub fn read<T, E: TransactionError>(
         &self,
         act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut connection = self.lock();
-        let sql = connection
-            .transaction_with_behavior(TransactionBehavior::Deferred)
-            .map_err(StoreError::from)?;
-        act(&Tx { sql })
+        let begun = connection.transaction_with_behavior(TransactionBehavior::Deferred);
+        let result = begun
+            .map_err(|error| StoreError::from(error).into())
+            .and_then(|sql| act(&Tx { sql }));
+        result.map_err(|error: E| error.in_catalog(&self.path))
     }
 
     /// Runs `act` in a writing transaction and commits it when `act` succeeds.
     ///
     /// A power loss may undo the last such transactions, never part of one. Use it for rows whose
     /// step can be repeated.
-    pub fn write<T, E: From<StoreError>>(
+    pub fn write<T, E: TransactionError>(
         &self,
         act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        run(&mut self.lock(), act)
+        let result = run(&mut self.lock(), act);
+        result.map_err(|error| error.in_catalog(&self.path))
     }
 
     /// As [`Store::write`], and the commit survives a power loss. Use it for what was promised to
     /// a user: a published version, a deletion, an audit record of either.
-    pub fn write_durably<T, E: From<StoreError>>(
+    pub fn write_durably<T, E: TransactionError>(
         &self,
         act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut connection = self.lock();
         let synchronous = |c: &Connection, level: &str| {
             c.pragma_update(None, "synchronous", level)
-                .map_err(StoreError::from)
+                .map_err(|error| E::from(StoreError::from(error)))
         };
-        synchronous(&connection, "FULL")?;
-        let result = run(&mut connection, act);
-        synchronous(&connection, "NORMAL")?;
-        result
+        let result = synchronous(&connection, "FULL").and_then(|()| {
+            let result = run(&mut connection, act);
+            synchronous(&connection, "NORMAL")?;
+            result
+        });
+        result.map_err(|error| error.in_catalog(&self.path))
     }
 
     /// Moves everything from the write-ahead log into the catalog and empties the log, so that no
     /// older form of a row stays in it. Readers in other processes may keep it from being emptied.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let connection = self.lock();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+        let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(|error| StoreError::from(error).in_catalog(&self.path))
     }
 
     /// Checks the whole file: the faults that were found, none when it is sound. Rows are checked
     /// by [`Tx::damaged_rows`].
     pub fn check_integrity(&self) -> Result<Vec<String>, StoreError> {
-        check::faults(&self.lock())
+        check::faults(&self.lock()).map_err(|error| error.in_catalog(&self.path))
     }
 
     /// An error that names what [`Store::check_integrity`] found, if it found anything.
@@ -271,7 +282,7 @@ impl Store {
             Ok(faults) if faults.is_empty() => Ok(()),
             Ok(faults) => Err(self.corrupt(faults)),
             Err(error) if error.is_damage() => Err(self.corrupt(vec![match error {
-                StoreError::Sql(source) => source.to_string(),
+                StoreError::Sql { source, .. } => source.to_string(),
                 other => other.to_string(),
             }])),
             Err(error) => Err(error),
@@ -279,7 +290,7 @@ impl Store {
     }
 }
 
-fn run<T, E: From<StoreError>>(
+fn run<T, E: TransactionError>(
     connection: &mut Connection,
     act: impl FnOnce(&Tx<'_>) -> Result<T, E>,
 ) -> Result<T, E> {

@@ -74,6 +74,6 @@ pub fn collect<T>(
 pub fn unique(what: impl FnOnce() -> String) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Exists { what: what() },
-        _ => StoreError::Sql(error),
+        _ => error.into(),
     }
 }

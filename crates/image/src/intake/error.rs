@@ -105,20 +105,20 @@ impl IntakeError {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The source can't be read.
-    #[error("take in the image: reading it failed (error number {errno})")]
+    #[error("take in the image: reading it failed: {}", io::Error::from_raw_os_error(*errno))]
     Read {
         /// The system's error number.
         errno: i32,
     },
     /// The destination can't be written.
-    #[error("take in the image: writing it failed (error number {errno})")]
+    #[error("take in the image: writing it failed: {}", io::Error::from_raw_os_error(*errno))]
     Write {
         /// The system's error number.
         errno: i32,
     },
-    /// The store is full.
+    /// The store is full, or the user's quota of it.
     #[error(
-        "take in the image: no space is left where templates are kept; free some or choose another place"
+        "take in the image: no space or quota is left where templates are kept; free some or choose another place"
     )]
     NoSpace,
     /// A part of the sandbox that is not optional could not be set up.
