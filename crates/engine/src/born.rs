@@ -270,13 +270,10 @@ impl Engine {
                 (OperationState::Failed, error, "failed")
             };
         let chain = error.chain();
-        let ended = if self.committed_version(&row)?.is_some() {
-            // The version is complete and stays; the next start sweeps what could not be tidied.
-            work.end(state, Some(&chain), |_| Ok(()))
-        } else {
-            self.take_back(work, &row, state, &chain)
-        };
-        if let Err(undone) = ended {
+        if self.committed_version(&row)?.is_some() {
+            // The version is complete and stays; the next start tidies what could not be tidied.
+            work.release();
+        } else if let Err(undone) = self.take_back(work, &row, state, &chain) {
             tracing::warn!(error = %undone.chain(), "an operation is undone at the next start");
             work.release();
         }

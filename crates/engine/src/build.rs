@@ -121,9 +121,8 @@ impl Engine {
                 let log = kept.map_or_else(String::new, |path| {
                     format!(" (its log: {})", path.display())
                 });
-                return Err(EngineError::room(format!("build {}{log}", row.label()))(
-                    error,
-                ));
+                let act = format!("build {} in {}{log}", row.label(), staging.path().display());
+                return Err(EngineError::room(act)(error));
             }
         };
         self.faults.reach("build.built");

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::Ask;
+use crate::work::Work;
 use serde::{Deserialize, Serialize};
 use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
@@ -61,35 +62,51 @@ impl Engine {
             detail: "",
         };
         let (id, row) = self.claim_guest(&ask, |_, row| check_resize(row, to))?;
-        let (_, row) = self.with_claimed(id, row, |_, row| {
+        let (_, row) = self.with_claimed(id, row, |work, row| {
             // Asked again: it may have been started before the claim.
             self.refuse_unless_stopped(row, "resize")?;
-            self.resize_claimed(row, to)
+            self.resize_claimed(work, row, to)
         })?;
         Ok(row)
     }
 
-    /// The disk first: a disk that is larger than its row says does no harm.
-    fn resize_claimed(&self, row: &mut GuestRow, to: Resize) -> Result<(), EngineError> {
-        if let Some(size) = to.disk_size.filter(|size| *size != row.plan.disk_size) {
-            self.grow_disk(row, size)?;
+    /// The disk first. It does not become smaller again: once the larger one is in its place, only
+    /// finishing brings disk and row together.
+    fn resize_claimed(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        to: Resize,
+    ) -> Result<(), EngineError> {
+        let size = to.disk_size.filter(|size| *size != row.plan.disk_size);
+        if let Some(size) = size {
+            self.grow_disk(row, size).inspect_err(|_| {
+                if self.has_size(row, size).unwrap_or(true) {
+                    work.leave_open();
+                }
+            })?;
             row.plan.disk_size = size;
         }
         row.plan.hardware.cpus = to.cpus.unwrap_or(row.plan.hardware.cpus);
         row.plan.hardware.memory = to.memory.unwrap_or(row.plan.hardware.memory);
-        self.save_claimed(row)
+        self.save_claimed(row).inspect_err(|_| {
+            if size.is_some() {
+                work.leave_open();
+            }
+        })
     }
 
     /// Recovery: goes on with a resizing from its beginning.
     pub(crate) fn resize_again(
         &self,
+        work: &Work<'_>,
         row: &mut GuestRow,
         request: &serde_json::Value,
     ) -> Result<(), EngineError> {
         let to = serde_json::from_value(request.clone())
             .map_err(EngineError::room("read the sizes again"))?;
         self.refuse_unless_stopped(row, "resize")?;
-        self.resize_claimed(row, to)
+        self.resize_claimed(work, row, to)
     }
 }
 

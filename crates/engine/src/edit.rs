@@ -35,7 +35,7 @@ impl Engine {
         copy_image(&disk, &working, Method::Auto, &Unwatched)
             .map_err(EngineError::room(format!("copy the disk of {}", row.name)))?;
         self.faults.reach("edit.copied");
-        edit(&working)?;
+        edit(&working).map_err(EngineError::editing(&working))?;
         durable::fsync_file(&working).map_err(EngineError::room("write the edited disk"))?;
         self.faults.reach("edit.edited");
         durable::rename_durably(&working, &disk)
@@ -47,6 +47,12 @@ impl Engine {
     /// Makes a claimed guest's disk larger: the file, its last partition, and the filesystem at
     /// the next boot. It can be repeated.
     pub(crate) fn grow_disk(&self, row: &GuestRow, size: ByteSize) -> Result<(), EngineError> {
+        if self.has_size(row, size)? {
+            // An earlier try put the whole edited disk in place; its name may not be durable yet.
+            let disk = self.guest_dir(row.id).join(disk_name(row.kind));
+            return durable::fsync_parent(&disk)
+                .map_err(EngineError::room("put the edited disk in place"));
+        }
         self.edit_disk(row, |path| {
             match row.kind {
                 CloneKind::Full => {
@@ -68,6 +74,11 @@ impl Engine {
             fs.finish().map_err(EngineError::room(act()))?;
             disk.flush().map_err(EngineError::io("write", path))
         })
+    }
+
+    /// Whether a claimed guest's disk is so large.
+    pub(crate) fn has_size(&self, row: &GuestRow, size: ByteSize) -> Result<bool, EngineError> {
+        Ok(self.open_disk(row, false)?.size_bytes() == size.bytes())
     }
 
     /// Writes a regular file on a stopped guest's disk. An existing file keeps its owner and mode.

@@ -156,6 +156,22 @@ impl EngineError {
         move |source| EngineError::Io { act, path, source }
     }
 
+    /// Whether a rule forbids it, or somebody was faster: nothing was tried.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            EngineError::NotFound { .. }
+                | EngineError::Conflict { .. }
+                | EngineError::Refused { .. }
+                | EngineError::HasLinkedClones { .. }
+        )
+    }
+
+    /// Names the file of the host that was being edited when something inside of it failed.
+    pub(crate) fn editing(path: &std::path::Path) -> impl FnOnce(EngineError) -> EngineError {
+        EngineError::room(format!("edit {}", path.display()))
+    }
+
     /// The error and its sources as one line, for a row of the catalog.
     pub fn chain(&self) -> String {
         chain(self)

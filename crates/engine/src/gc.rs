@@ -73,19 +73,29 @@ impl Engine {
         Ok(subjects)
     }
 
-    /// Removes what can go. The subjects with what became of them.
+    /// Removes what can go. The subjects with what became of them; an error when something could
+    /// not be removed, after everything else was.
     pub fn gc(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
         let mut subjects = self.gc_plan(now)?;
+        let mut failure = None;
         for subject in subjects.iter_mut().filter(|subject| subject.goes) {
-            // What has changed since it was judged stays, and says why.
-            if let Err(error) = self.collect(subject) {
-                subject.goes = false;
-                subject.reason = format!("it could not go: {}", error.chain());
+            match self.collect(subject) {
+                Ok(()) => {}
+                // What has changed since it was judged stays, and says why.
+                Err(error) if error.is_refusal() => {
+                    subject.goes = false;
+                    subject.reason = format!("it could not go: {}", error.chain());
+                }
+                // The rest goes nevertheless: room may be what is missing.
+                Err(error) => {
+                    let act = format!("remove {}", subject.name);
+                    failure.get_or_insert(EngineError::room(act)(error));
+                }
             }
             self.faults.reach("gc.removed");
         }
         self.sweep_staging()?;
-        Ok(subjects)
+        failure.map_or(Ok(subjects), Err)
     }
 
     fn collect(&self, subject: &Subject) -> Result<(), EngineError> {

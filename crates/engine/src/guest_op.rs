@@ -105,6 +105,12 @@ impl Engine {
         let work = Work::new(self, id, &Unwatched);
         let mut changed = row;
         let result = act(&work, &mut changed);
+        if work.is_left_open()
+            && let Err(error) = result
+        {
+            work.release();
+            return Err(error);
+        }
         // After a failure the row in the catalog counts, not what `act` was about to make of it.
         if result.is_err()
             && let Some(row) = self.store.read(|tx| tx.guest(changed.id))?
@@ -201,8 +207,11 @@ impl Engine {
                 state = OperationState::Undone;
             }
             if verb == "resize"
-                && let Err(error) = self.resize_again(&mut row, request)
+                && let Err(error) = self.resize_again(work, &mut row, request)
             {
+                if work.is_left_open() {
+                    return Err(error);
+                }
                 state = OperationState::Failed;
                 failure = Some(error.chain());
             }

@@ -204,7 +204,7 @@ impl Engine {
     ) -> Result<SealOutcome, EngineError> {
         work.check_cancelled()?;
         work.progress("seal", 0, 0);
-        let act = || format!("seal {label}");
+        let act = || format!("seal {label} in {}", copy.display());
         let disk = RawFile::open_writable(copy).map_err(EngineError::io("open", copy))?;
         let options = SealOptions {
             now_s: Some(self.now_ms() / 1000),
@@ -250,7 +250,8 @@ impl Engine {
         }
         work.phase(label, "e2fsck", || {
             let verdict = check::e2fsck_clean(copy, outcome.root_start_bytes);
-            match verdict.map_err(EngineError::room(act()))? {
+            let in_copy = format!("seal {label} in {}", copy.display());
+            match verdict.map_err(EngineError::room(in_copy))? {
                 check::Verdict::Clean => Ok(((), "clean".to_owned())),
                 check::Verdict::Dirty(lines) => {
                     let why = format!("e2fsck finds its filesystem damaged: {}", lines.join("; "));

@@ -52,6 +52,8 @@ pub struct Work<'a> {
     pub(crate) id: OperationId,
     watch: &'a dyn Watch,
     cancelled: AtomicBool,
+    /// Whether recovery has to go on with it although it failed.
+    left_open: AtomicBool,
     /// When the catalog was last asked whether to stop.
     asked: Mutex<Instant>,
     /// What its guests are compared with.
@@ -140,6 +142,7 @@ impl<'a> Work<'a> {
             id,
             watch,
             cancelled: AtomicBool::new(false),
+            left_open: AtomicBool::new(false),
             asked: Mutex::new(Instant::now()),
             versions: VersionFactsCache::default(),
         }
@@ -244,6 +247,17 @@ impl<'a> Work<'a> {
             return Err(EngineError::Cancelled);
         }
         Ok(())
+    }
+
+    /// Says that what was done can't be taken back, so that the operation is not to be ended by a
+    /// failure: recovery finishes it.
+    pub(crate) fn leave_open(&self) {
+        self.left_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Work::leave_open`] was said.
+    pub(crate) fn is_left_open(&self) -> bool {
+        self.left_open.load(Ordering::Relaxed)
     }
 
     /// Lets go of an operation that could not be ended: whoever recovers next goes on with it.

@@ -50,7 +50,9 @@ impl Engine {
         durable::ensure_removed(&working)
             .map_err(EngineError::room("remove an unfinished disk"))?;
         let (device, how) = self.create_disk(row, &working)?;
-        let made = self.write_identity(row, &device, &dir)?;
+        let made = self
+            .write_identity(row, &device, &dir)
+            .map_err(EngineError::editing(&working))?;
         // Nothing of the working disk is of use before it is whole, so it is made durable once.
         device.flush().map_err(EngineError::io("write", &working))?;
         drop(device);
