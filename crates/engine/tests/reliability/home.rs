@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use tempfile::TempDir;
 
 /// A key that nobody has the other half of.
@@ -23,6 +23,8 @@ pub const SSH_KEY: &str =
 
 /// Beside a home: its guests are real ones.
 pub const REAL: &str = "real-guests";
+/// Beside a home: its catalog was taken away and has not been rebuilt yet.
+pub const LOST: &str = "lost-catalog";
 /// Beside a home: a test has damaged an image in it.
 pub const ROTTEN: &str = "rotten-on-purpose";
 
@@ -161,17 +163,24 @@ pub fn recovered(home: &Path) -> Engine {
     engine
 }
 
+/// For a child: where the filesystem is that its parent made.
+pub const SOURCE: &str = "STAMPO_TEST_SOURCE";
+
 /// The guest's filesystem that is imported everywhere, made once. Never changed.
 pub fn source() -> &'static Path {
-    static SOURCE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    &SOURCE
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().expect("a temporary directory");
-            let path = dir.path().join("source.raw");
-            make_filesystem(&path, &[]);
-            (dir, path)
-        })
-        .1
+    static GIVEN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let given = GIVEN.get_or_init(|| std::env::var_os(SOURCE).map(PathBuf::from));
+    if let Some(path) = given {
+        return path;
+    }
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = Home::empty().dir;
+        let path = dir.path().join("source.raw");
+        make_filesystem(&path, &[]);
+        share(dir);
+        path
+    })
 }
 
 /// A guest's filesystem with these files besides the usual ones.
@@ -206,30 +215,41 @@ pub fn make_filesystem(path: &Path, more: &[(&str, &str)]) {
     assert!(status.success(), "mke2fs failed");
 }
 
+/// Directories that all tests share. Statics are never dropped, so [`remove_shared`] does it.
+static SHARED: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
+
+fn share(dir: TempDir) {
+    SHARED.lock().expect("nobody panics").push(dir);
+}
+
+/// Removes what all tests shared, once they have ended.
+pub fn remove_shared() {
+    SHARED.lock().expect("nobody panics").clear();
+}
+
 fn draft_home() -> &'static Path {
-    static DRAFT: OnceLock<Home> = OnceLock::new();
-    let make = || {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
         let home = Home::empty();
         import(&home.engine(), "web", source()).expect("imported");
-        home
-    };
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    // On disk: what is static is never dropped, and must not stay in memory.
-    PATH.get_or_init(|| DRAFT.get_or_init(|| in_place(false, make)).path())
+        let path = home.path();
+        share(home.dir);
+        path
+    })
 }
 
 fn published_home() -> &'static Path {
-    static PUBLISHED: OnceLock<Home> = OnceLock::new();
-    let make = || {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
         let home = Home::draft();
         let engine = home.engine();
         seal(&engine, "web").expect("sealed");
         publish(&engine, "web").expect("published");
         drop(engine);
-        home
-    };
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| PUBLISHED.get_or_init(|| in_place(false, make)).path())
+        let path = home.path();
+        share(home.dir);
+        path
+    })
 }
 
 pub fn name(text: &str) -> GuestName {

@@ -12,6 +12,7 @@ mod cases;
 mod clean;
 mod crash;
 mod downloads;
+mod faults;
 mod home;
 mod lost;
 mod model;
@@ -30,14 +31,18 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     stampo_image::intake::run_child_if_asked();
-    if let Some(code) = crash::run_child_if_asked() {
-        return code;
-    }
-    if let Some(code) = races::run_child_if_asked() {
-        return code;
-    }
-    if let Some(code) = power::run_child_if_asked() {
-        return code;
+    let roles: [fn() -> Option<ExitCode>; 5] = [
+        crash::run_child_if_asked,
+        faults::child::run_if_asked,
+        faults::small_disk::run_if_asked,
+        races::run_child_if_asked,
+        power::run_child_if_asked,
+    ];
+    for role in roles {
+        if let Some(code) = role() {
+            home::remove_shared();
+            return code;
+        }
     }
     if let Some(code) = model::run_child_if_asked() {
         return code;
@@ -54,7 +59,10 @@ fn main() -> ExitCode {
             },
         ));
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    trials.extend(faults::trials());
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    home::remove_shared();
+    conclusion.exit_code()
 }
 
 /// The tests that are no crash case.

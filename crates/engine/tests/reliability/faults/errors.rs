@@ -1,0 +1,217 @@
+//! One system call fails, or writes less than it was asked to: the command succeeds in full, or
+//! fails with an error that a user can act on, and leaves neither a half thing nor its room.
+
+use super::calls::{Call, Kind};
+use super::child::command;
+use super::messages::check_message;
+use super::points::{Points, caught, is_long, report};
+use super::stage::Stage;
+use super::tracer::{self, Fault, Traced};
+use crate::cases::Case;
+use crate::clean::assert_clean;
+use crate::crash::settle;
+use crate::home::recovered;
+use nix::errno::Errno;
+use nix::sys::wait::WaitStatus;
+use rand::seq::IndexedRandom;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What happens at one call, and at the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It fails.
+    Error(Errno),
+    /// It writes half; the rest can be written after it.
+    Short,
+    /// It writes half, and the next call finds the disk full.
+    Full,
+}
+
+impl Trouble {
+    /// What a call of this kind may meet on a disk that is full or bad.
+    fn of(kind: Kind) -> &'static [Trouble] {
+        use Trouble::{Error, Full, Short};
+        const NO_ROOM: Trouble = Error(Errno::ENOSPC);
+        const BAD: Trouble = Error(Errno::EIO);
+        const QUOTA: Trouble = Error(Errno::EDQUOT);
+        match kind {
+            Kind::Write { .. } => &[NO_ROOM, BAD, QUOTA, Short, Full],
+            Kind::Make => &[NO_ROOM, BAD, QUOTA],
+            // Delayed allocation tells of a full disk here, too.
+            Kind::Sync => &[BAD, NO_ROOM, QUOTA],
+            Kind::Change => &[BAD],
+        }
+    }
+
+    /// What this means for the call of this number, when it began at call `at`.
+    fn fault(self, at: usize, number: usize) -> Option<Fault> {
+        match self {
+            Trouble::Error(errno) if number == at => Some(Fault::Error(errno)),
+            Trouble::Short | Trouble::Full if number == at => Some(Fault::Short),
+            Trouble::Full if number == at + 1 => Some(Fault::Error(Errno::ENOSPC)),
+            _ => None,
+        }
+    }
+}
+
+/// A case that is tried again and again, and what it takes on disk when nothing goes wrong.
+struct Trial<'a> {
+    case: &'a Case,
+    stage: Stage,
+    before_bytes: u64,
+    after_bytes: u64,
+}
+
+/// How much a home may grow by records of what went wrong.
+const SLACK_BYTES: u64 = 64 << 10;
+
+/// Lets the calls of the case's command fail.
+pub fn fail_at_calls(case: &Case) {
+    let stage = Stage::of(case);
+    let before_bytes = stage.allocated_bytes();
+    let all = tracer::run(
+        &mut command(case.name, &stage.home.path()),
+        &stage.said(),
+        &|_| None,
+        true,
+    );
+    assert!(
+        all.succeeded(),
+        "{} does not succeed: {}",
+        case.name,
+        all.said
+    );
+    let after_bytes = stage.allocated_bytes();
+    let trial = Trial {
+        case,
+        stage,
+        before_bytes,
+        after_bytes,
+    };
+    let home = trial.stage.home.path();
+    let below: Vec<&Call> = all
+        .calls
+        .iter()
+        .filter(|call| call.is_below(&home))
+        .collect();
+    let mut points = Points::of(case.name, "error", below.len());
+    let mut tried = 0;
+    let mut failures = Vec::new();
+    for at in points.chosen() {
+        let call = below[at - 1];
+        let of_kind = Trouble::of(call.kind);
+        let some = of_kind.choose(points.random()).expect("never empty");
+        for trouble in if is_long() {
+            of_kind
+        } else {
+            std::slice::from_ref(some)
+        } {
+            tried += 1;
+            failures.extend(trial.try_one(call.number, *trouble).err());
+        }
+    }
+    report(case.name, "failed", tried, below.len(), &failures);
+}
+
+impl Trial<'_> {
+    fn try_one(&self, at: usize, trouble: Trouble) -> Result<(), String> {
+        self.stage.reset();
+        let home = self.stage.home.path();
+        let mut child = command(self.case.name, &home);
+        let fault = |number| trouble.fault(at, number);
+        let traced = tracer::run(&mut child, &self.stage.said(), &fault, false);
+        let Some(call) = traced.calls.first() else {
+            return if traced.succeeded() {
+                Ok(())
+            } else {
+                Err(traced.said)
+            };
+        };
+        let what = format!("{}: {trouble:?} at {call}", self.case.name);
+        match traced.ended {
+            WaitStatus::Exited(_, 0) => self.check_success(&traced, trouble, &what)?,
+            WaitStatus::Exited(_, 1) => check_message(&traced, &what)?,
+            other => return Err(format!("{what}: {other:?}: {}", traced.said)),
+        }
+        if traced.said.contains("error: make 1 of 3 guests: ") {
+            // The others are made, and stay: that is what the error says.
+            return caught(|| {
+                drop(recovered(&home));
+                assert_clean(&home, &what);
+                self.check_room(true, &what);
+            });
+        }
+        caught(|| {
+            settle(self.case, &self.stage.home, &what, |is_done| {
+                self.check_room(is_done, &what)
+            })
+        })
+    }
+
+    /// The command said that it did its work: it is done, and nothing that it failed to make
+    /// durable is part of it.
+    fn check_success(&self, traced: &Traced, trouble: Trouble, what: &str) -> Result<(), String> {
+        let home = self.stage.home.path();
+        let engine = recovered(&home);
+        if !(self.case.done)(&engine) {
+            return Err(format!("{what}: it says it is done and is not"));
+        }
+        drop(engine);
+        let call = &traced.calls[0];
+        let Some(inode) = call.inode.filter(|_| call.kind == Kind::Sync) else {
+            return Ok(());
+        };
+        let is_error = matches!(trouble, Trouble::Error(_));
+        let is_excused = is_of_reader(call) || syncs_name_of_catalog(call) || checkpoints(call);
+        if is_error && !is_excused && holds(&home, inode) {
+            return Err(format!("{what}: a failed fsync was taken for success"));
+        }
+        Ok(())
+    }
+
+    /// What a failed command had made takes no room any more.
+    fn check_room(&self, is_done: bool, what: &str) {
+        let limit = if is_done {
+            self.after_bytes
+        } else {
+            self.before_bytes
+        };
+        let bytes = self.stage.allocated_bytes();
+        assert!(
+            bytes <= limit + SLACK_BYTES,
+            "{what}: {bytes} bytes remain of what should be {limit}"
+        );
+    }
+}
+
+/// Whether a program that only reads makes this call: `e2fsck -n` syncs what it never wrote.
+fn is_of_reader(call: &Call) -> bool {
+    call.program == "e2fsck"
+}
+
+/// Whether SQLite makes the names of its files durable, right after the bytes of one. It does not
+/// look at the result (os_unix.c, `unixSync`: "Ignore failure"), so we can't either.
+fn syncs_name_of_catalog(call: &Call) -> bool {
+    call.follows_catalog && !call.is_of_catalog()
+}
+
+/// Whether SQLite moves its log into the catalog. The log is kept until that was made durable, by
+/// whichever process.
+fn checkpoints(call: &Call) -> bool {
+    call.path
+        .file_name()
+        .is_some_and(|name| name == "catalog.db")
+}
+
+/// Whether a file of this inode is in the directory.
+fn holds(dir: &Path, inode: u64) -> bool {
+    let metadata = std::fs::symlink_metadata(dir).expect("it is there");
+    if metadata.ino() == inode {
+        return true;
+    }
+    metadata.is_dir()
+        && std::fs::read_dir(dir)
+            .expect("a directory")
+            .any(|entry| holds(&entry.expect("an entry").path(), inode))
+}

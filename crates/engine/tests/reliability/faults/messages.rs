@@ -1,0 +1,77 @@
+//! What a command that failed says: what it was doing, to which file, and what the system said.
+
+use super::calls::Call;
+use super::tracer::Traced;
+use std::path::{Path, PathBuf};
+
+/// How a sentence after "failed to" begins. A new one is added after it was read as a user would.
+const VERBS: [&str; 22] = [
+    "bring", "build", "copy", "edit", "examine", "flatten", "fsync", "list", "make", "measure",
+    "move", "name", "open", "plan", "protect", "put", "remove", "run", "seal", "take", "use",
+    "write",
+];
+
+/// What the system, SQLite, or the sandboxed reader says about a disk that is full or bad.
+const REASONS: [&str; 9] = [
+    "are free where",
+    "No space left on device",
+    "Input/output error",
+    "Disk quota exceeded",
+    "no space or quota is left",
+    "database or disk is full",
+    "disk I/O error",
+    "unable to open database file",
+    "the reader died",
+];
+
+/// Fails unless the child's error names the act, the file and the reason.
+pub fn check_message(traced: &Traced, what: &str) -> Result<(), String> {
+    let of_call = |call: &'_ Call| [Some(call.path.clone()), call.old_path.clone()];
+    let paths: Vec<PathBuf> = traced.calls.iter().flat_map(of_call).flatten().collect();
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    check_words(&traced.said, what, &paths)
+}
+
+/// The same of words that are about one of these paths.
+pub fn check_words(said: &str, what: &str, paths: &[&Path]) -> Result<(), String> {
+    if said.contains("panicked") {
+        return Err(format!("{what}: {said}"));
+    }
+    let error = said.lines().find_map(|line| line.strip_prefix("error: "));
+    let Some(error) = error else {
+        return Err(format!("{what}: it failed without an error: {said}"));
+    };
+    let lacks = |part: &str| Err(format!("{what}: the error names no {part}: {error}"));
+    let verb = error.split([' ', ':']).next().unwrap_or_default();
+    if !VERBS.contains(&verb) {
+        return lacks("act");
+    }
+    // Refused before anything is written: the place is named, there is no file yet.
+    let is_planned = error.contains("are free where guests are kept");
+    if !is_planned && !paths.iter().any(|path| names(error, path)) {
+        return lacks("file");
+    }
+    // A program's own words, as it was said what they are.
+    let is_quoted = error.contains(" said: ");
+    if !is_quoted && !REASONS.iter().any(|reason| error.contains(reason)) {
+        return lacks("reason");
+    }
+    Ok(())
+}
+
+/// Whether a text has the path, or a directory that it is in and that has a name of its own: the
+/// one of a guest, an image, or unfinished work.
+fn names(text: &str, path: &Path) -> bool {
+    let is_room = |dir: &Path| {
+        ["guests", "images", "staging", "home"]
+            .iter()
+            .any(|room| dir.ends_with(room))
+    };
+    let near = path.ancestors().skip(1).take_while(|dir| !is_room(dir));
+    let parent = path.parent().into_iter();
+    [path]
+        .into_iter()
+        .chain(parent)
+        .chain(near)
+        .any(|path| text.contains(&*path.to_string_lossy()))
+}
