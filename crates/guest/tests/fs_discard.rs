@@ -193,3 +193,32 @@ fn old_group_checksums_without_flexible_groups() {
 fn no_journal() {
     check(&["-t", "ext4", "-O", "^has_journal"]);
 }
+
+/// Clearing what removed names left behind gives the block a new checksum: over damage it would
+/// make a wrong name look like a right one.
+#[test]
+fn a_damaged_directory_is_refused_and_does_not_become_a_good_one() {
+    let tree = tempfile::tempdir().expect("make a directory");
+    for name in ["etc/os-release-of-the-guest", "etc/another"] {
+        std::fs::create_dir_all(tree.path().join("etc")).expect("mkdir");
+        std::fs::write(tree.path().join(name), "x").expect("write");
+    }
+    let image = Image::make(&["-t", "ext4"], 16, Some(tree.path()));
+    let bytes = image.bytes();
+    let name = b"os-release-of-the-guest";
+    let at = bytes.windows(name.len()).position(|window| window == name);
+    let file = std::fs::File::options().write(true).open(&image.path);
+    let file = file.expect("the image");
+    file.write_all_at(b"O", at.expect("the name is on the disk") as u64)
+        .expect("written");
+    let damaged = image.bytes();
+    let error = discard_free(FileDisk::writable(&image.path)).expect_err("it is damaged");
+    assert!(
+        error
+            .to_string()
+            .contains("checksum of a block of directory"),
+        "{error}"
+    );
+    let place = at.expect("found") / 4096 * 4096;
+    assert!(image.bytes()[place..place + 4096] == damaged[place..place + 4096]);
+}

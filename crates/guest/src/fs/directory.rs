@@ -84,7 +84,12 @@ impl Volume {
     }
 
     /// What a block is used for; its checksum is checked.
-    fn check_block(&self, inode: &Inode, logical: u64, block: &[u8]) -> Result<BlockUse, FsError> {
+    pub(crate) fn check_block(
+        &self,
+        inode: &Inode,
+        logical: u64,
+        block: &[u8],
+    ) -> Result<BlockUse, FsError> {
         let usage = block_use(inode, logical, block);
         if usage == BlockUse::Entries && self.superblock.has_checksums() {
             let end = block.len() - TAIL;

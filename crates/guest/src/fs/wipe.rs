@@ -10,7 +10,7 @@
 //! costs metadata.
 
 use super::blocks::Run;
-use super::directory::{BlockUse, Entries, block_use};
+use super::directory::{BlockUse, Entries};
 use super::features::check_writable;
 use super::free_space::clear_bits;
 use super::journal::Journal;
@@ -190,7 +190,8 @@ impl Wipe<'_> {
     fn directory(&mut self, inode: &Inode) -> Result<(), FsError> {
         for (logical, physical, block) in self.volume.directory_blocks(inode)? {
             let mut clean = block.clone();
-            match block_use(inode, logical, &block) {
+            // Checked first: a new checksum would make damage look like content.
+            match self.volume.check_block(inode, logical, &block)? {
                 BlockUse::Entries => self.clear_entries(inode, &mut clean)?,
                 BlockUse::IndexRoot(table) | BlockUse::IndexNode(table) => {
                     clear_index(&mut clean, table);
