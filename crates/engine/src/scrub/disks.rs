@@ -218,7 +218,8 @@ impl Engine {
         })?;
         self.faults.reach("scrub.quarantined");
         for row in &changed {
-            self.write_version_sidecar(row)?;
+            self.write_version_sidecar(row)
+                .inspect_err(|_| work.leave_open())?;
         }
         self.faults.reach("scrub.sidecar");
         Ok(if is_complete {

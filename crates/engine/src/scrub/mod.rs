@@ -69,6 +69,11 @@ impl Engine {
     pub fn run_scrub(&self, scrub: &Scrub, watch: &dyn Watch) -> Result<ScrubReport, EngineError> {
         let work = Work::new(self, scrub.operation, watch);
         let result = self.caught(|| self.scrub_store(&work, scrub.options));
+        if result.is_err() && work.is_left_open() {
+            // A quarantine is in the catalog and not beside the bytes: recovery sees to it.
+            work.release();
+            return result;
+        }
         let (state, why) = match &result {
             Ok(report) if report.damage.is_empty() => (OperationState::Done, None),
             Ok(report) => (OperationState::Failed, Some(report.summary())),
