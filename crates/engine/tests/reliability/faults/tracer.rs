@@ -57,6 +57,11 @@ pub fn run(
     all: bool,
 ) -> Traced {
     let output = File::create(said).expect("a file for standard error");
+    // Waited for below, by number, with everything that it starts.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the loop below waits for every process"
+    )]
     let child = child.stderr(output).spawn().expect("this program starts");
     let main = Pid::from_raw(child.id() as i32);
     // Everything traced belongs to this thread; other threads have children of their own.
@@ -103,10 +108,8 @@ impl Traced {
         all: bool,
     ) {
         match status {
-            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
-                if pid == main {
-                    self.ended = status;
-                }
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == main => {
+                self.ended = status;
             }
             WaitStatus::PtraceEvent(thread, _, ptrace_event) => {
                 if ptrace_event == nix::libc::PTRACE_EVENT_SECCOMP {
