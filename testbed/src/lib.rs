@@ -145,22 +145,25 @@ impl Stampo {
         self.ok(&["template", "publish", name]);
     }
 
-    /// As [`Stampo::publish`], for cases that are not about building: the disk of a recipe is
-    /// built once in a run of the tests and imported from then on.
+    /// As [`Stampo::publish`], for cases that are not about building: imports a disk that is
+    /// built once in a run of the tests.
     pub fn publish_shared(&self, name: &str, recipe: &str) {
+        let disk = self.shared_disk(recipe).display().to_string();
+        self.ok(&["template", "import", name, &disk, "--format", "raw"]);
+        self.ok(&["template", "seal", name]);
+        self.ok(&["template", "publish", name]);
+    }
+
+    /// The disk of a recipe as it was built, once in a run of the tests. Nobody may change it.
+    pub fn shared_disk(&self, recipe: &str) -> PathBuf {
         static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
         let mut built = BUILT
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let disk = built.entry(recipe.to_owned()).or_insert_with(|| {
             let path = project().join(recipe);
-            self.ok(&[
-                "template",
-                "build",
-                "shared",
-                "-f",
-                &path.display().to_string(),
-            ]);
+            let path = path.display().to_string();
+            self.ok(&["template", "build", "shared", "-f", &path]);
             let image = self.json(&["template", "show", "shared"])["image"]
                 .as_str()
                 .expect("an id")
@@ -178,16 +181,7 @@ impl Stampo {
             self.ok(&["template", "purge", "shared"]);
             kept
         });
-        self.ok(&[
-            "template",
-            "import",
-            name,
-            &disk.display().to_string(),
-            "--format",
-            "raw",
-        ]);
-        self.ok(&["template", "seal", name]);
-        self.ok(&["template", "publish", name]);
+        disk.clone()
     }
 
     /// Makes clones that the test's key may log in to; waits until they answer.

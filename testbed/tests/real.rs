@@ -2,6 +2,7 @@
 
 mod real {
     mod cloud_init;
+    mod corrupted;
     mod identity;
     mod importing;
     mod machine;
