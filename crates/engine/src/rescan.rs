@@ -179,6 +179,19 @@ impl Engine {
         })
     }
 
+    /// Refuses a linked clone whose base is missing, or whose version was not purged but has a
+    /// sidecar that can't be used: once that is mended, both come back.
+    fn check_base(&self, guest: &GuestSidecar, path: &Path) -> Result<(), EngineError> {
+        if !self.pool.image_disk(&guest.image).exists() {
+            return Err(unusable(path, "the image that it reads is missing"));
+        }
+        let of_version = self.version_sidecar_path(&guest.image, guest.version);
+        if of_version.exists() {
+            return Err(unusable(path, "its version is not in the catalog"));
+        }
+        Ok(())
+    }
+
     fn rescan_guest(&self, path: &Path) -> Result<Option<String>, EngineError> {
         let (sidecar, _) = read_sidecar::<GuestSidecar>(path)?;
         if self.guest_dir(sidecar.id).join(GUEST) != path {
@@ -195,10 +208,12 @@ impl Engine {
                 return Ok(None);
             }
             if tx.version(sidecar.version)?.is_none() {
+                // A linked clone needs its version's bytes, which another version may have kept
+                // when its own was purged.
                 if sidecar.kind == CloneKind::Linked {
-                    return Err(unusable(path, "its version is not in the catalog"));
+                    self.check_base(&sidecar, path)?;
                 }
-                // It needs nothing of its version, which was purged: only the record comes back.
+                // It needs nothing else of its version: only the record comes back.
                 tx.insert_version(&self.tombstone(tx, &sidecar, path)?)?;
             }
             let row = guest_row(&sidecar, self.now_ms());
@@ -206,7 +221,7 @@ impl Engine {
             if let Some(host_name) = &sidecar.host_name {
                 tx.keep_host_name(row.id, host_name)?;
             }
-            Ok(Some(row))
+            Ok::<_, EngineError>(Some(row))
         })?;
         let Some(row) = added else {
             return Ok(None);

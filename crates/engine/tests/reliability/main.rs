@@ -131,6 +131,10 @@ fn plain() -> Vec<Trial> {
             older::a_full_clone_of_a_purged_version_comes_back,
         ),
         trial(
+            "a_linked_clone_of_a_purged_version_comes_back",
+            older::a_linked_clone_of_a_purged_version_comes_back,
+        ),
+        trial(
             "a_version_that_is_being_made_is_refused_for_its_state",
             refusals::a_version_that_is_being_made_is_refused_for_its_state,
         ),

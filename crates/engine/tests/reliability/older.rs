@@ -160,3 +160,32 @@ pub fn a_full_clone_of_a_purged_version_comes_back() {
     drop(engine);
     assert_clean(&home.path(), "a full clone of a purged version");
 }
+
+/// A linked clone whose version was purged, which it may be while another version has its image.
+pub fn a_linked_clone_of_a_purged_version_comes_back() {
+    let home = Home::published();
+    let engine = home.engine();
+    clone(&engine, "app", &spec()).expect("cloned");
+    import(&engine, "web", source()).expect("imported");
+    let twin = seal(&engine, "web@2").expect("sealed");
+    let app = engine.guest_row(&name("app")).expect("a guest");
+    assert_eq!(Some(&app.image), twin.image.as_ref(), "the same bytes");
+    for verb in [Verb::Retire, Verb::Purge] {
+        let changed = engine.change_version(&reference("web@1"), verb);
+        changed.expect("web@2 keeps the bytes");
+    }
+    drop(engine);
+    remove_catalog(&home.path());
+    let engine = home.engine();
+    let found = engine.rescan().expect("a rescan");
+    assert_eq!(
+        (found.guests, found.refused),
+        (vec!["app".to_owned()], vec![])
+    );
+    let retired = engine.change_version(&reference("web@2"), Verb::Retire);
+    retired.expect("retired");
+    let purged = engine.change_version(&reference("web@2"), Verb::Purge);
+    purged.expect_err("app reads its image");
+    drop(engine);
+    assert_clean(&home.path(), "a linked clone of a purged version");
+}
