@@ -40,7 +40,7 @@ use std::cell::Cell;
 
 const PROCESSES: usize = 8;
 /// Steps of each process; with `STAMPO_LONG=1` the second.
-const STEPS: [usize; 2] = [100, 1000];
+const STEPS: [usize; 2] = [200, 1000];
 /// How often smaller programs are run before they count as harmless.
 const TRIES: usize = 4;
 /// How long smaller programs are looked for.

@@ -25,7 +25,7 @@ pub fn programs(programs: &Programs) -> String {
     text
 }
 
-/// How many answers of each sort a history has.
+/// How many answers of each sort a history has, and how long they took.
 pub fn summary(history: &[Vec<Record>]) -> String {
     let mut sorts: BTreeMap<String, usize> = BTreeMap::new();
     for record in history.iter().flatten() {
@@ -41,7 +41,14 @@ pub fn summary(history: &[Vec<Record>]) -> String {
         *sorts.entry(sort).or_default() += 1;
     }
     let sorts = sorts.iter().map(|(sort, count)| format!("{count} {sort}"));
-    sorts.collect::<Vec<_>>().join(", ")
+    let sorts = sorts.collect::<Vec<_>>().join(", ");
+    let records = history.iter().flatten();
+    let took = records.map(|record| (record.answered_ns - record.asked_ns) / 1_000_000);
+    let mut took_ms: Vec<u64> = took.collect();
+    took_ms.sort_unstable();
+    let middle = took_ms.get(took_ms.len() / 2).copied().unwrap_or_default();
+    let worst = took_ms.last().copied().unwrap_or_default();
+    format!("{sorts}; a step took {middle} ms, at worst {worst} ms")
 }
 
 /// The answer that a search could not get beyond, with what was going on and what came before.

@@ -19,8 +19,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Most states that an explanation is searched in. A usual run needs a few for each step.
-const STATES: usize = 3_000_000;
+/// Most states that an explanation is searched in, for each step.
+const STATES: usize = 3_000;
 /// How long a process may take for a step, on a machine that does much else.
 const STEP: Duration = Duration::from_secs(20);
 
@@ -83,8 +83,9 @@ fn explain(initial: State, history: &[Vec<Record>], mut audit: Audit) -> Result<
         }
         processes.push(operations);
     }
+    let steps: usize = history.iter().map(Vec::len).sum();
     let start = Instant::now();
-    let verdict = search(initial, &processes, STATES);
+    let verdict = search(initial, &processes, STATES.saturating_mul(steps));
     eprintln!(
         "{}; explained in {} ms",
         report::summary(history),
