@@ -1,6 +1,6 @@
 //! Runs the real `stampo` program on real guests, and looks at them from the outside.
 //!
-//! The program is the release binary that `./test` has just built (or `STAMPO`). Guests are built
+//! The program is the one that `./test` has just built, with its checks of overflow (or `STAMPO`). Guests are built
 //! from Debian packages, run by QEMU under emulation, and asked over ssh and the guest agent. One
 //! file per case; this file only starts programs and reads what they print. Nothing is mocked.
 
@@ -38,13 +38,13 @@ impl Stampo {
     /// A new, empty home.
     ///
     /// # Panics
-    /// When the release binary was not built: `cargo build --release -p stampo-cli`.
+    /// When the program was not built: `cargo build -p stampo-cli`.
     pub fn new() -> Self {
-        let built = project().join("target/release/stampo");
+        let built = project().join("target/debug/stampo");
         let program = std::env::var_os("STAMPO").map_or(built, PathBuf::from);
         assert!(
             program.exists(),
-            "{} is missing: cargo build --release -p stampo-cli",
+            "{} is missing: cargo build -p stampo-cli",
             program.display()
         );
         let parent = project().join(".test");
