@@ -32,6 +32,8 @@ size = "3G"
 cpus = 2
 memory = "1G"
 "#;
+/// What clones get, said again when the disk is taken in.
+const HARDWARE: [&str; 4] = ["--cpus", "2", "--memory", "1G"];
 
 /// The place.
 pub struct Lab {
@@ -66,6 +68,10 @@ impl Lab {
         }
         fs::create_dir_all(&work)?;
         fs::create_dir_all(lab.dir.join("guests"))?;
+        // Made anew each time, by the stampo that is measured.
+        if lab.home().exists() {
+            fs::remove_dir_all(lab.home())?;
+        }
         lab.ensure_key()?;
         lab.ensure_guest(PLAIN, "")?;
         lab.ensure_guest(CLOUD, "cloud_init = true\n")?;
@@ -168,27 +174,43 @@ impl Lab {
         output(made.arg(self.key())).map(drop)
     }
 
-    /// A published template of this name, and its disk as it was built.
+    /// A published template of this name, out of its disk as it was built.
     fn ensure_guest(&self, name: &str, more: &str) -> Result<()> {
+        self.ensure_disk(name, more)?;
+        self.publish(&self.home(), name, &self.disk(name, "raw"))
+    }
+
+    /// Takes a disk into a home, sealed and published.
+    pub fn publish(&self, home: &Path, name: &str, disk: &Path) -> Result<()> {
+        let disk = disk.display().to_string();
+        let mut import = vec!["template", "import", name, &disk, "--format", "raw"];
+        import.extend(HARDWARE);
+        output(&mut self.stampo_in(home, &import))?;
+        for verb in ["seal", "publish"] {
+            output(&mut self.stampo_in(home, &["template", verb, name]))?;
+        }
+        Ok(())
+    }
+
+    /// The disk of a guest, built unless it was built of the same recipe before.
+    fn ensure_disk(&self, name: &str, more: &str) -> Result<()> {
         let (raw, qcow2) = (self.disk(name, "raw"), self.disk(name, "qcow2"));
-        let recipe = self.dir.join("guests").join(format!("{name}.toml"));
+        let recipe = self.disk(name, "toml");
         let text = format!("{more}{RECIPE}");
         let is_same = fs::read_to_string(&recipe).is_ok_and(|found| found == text);
-        if is_same && raw.exists() && qcow2.exists() && self.ok(&["template", "show", name]).is_ok()
-        {
+        if is_same && raw.exists() && qcow2.exists() {
             return Ok(());
         }
         eprintln!("building the guest {name}");
         let _ = fs::remove_file(&recipe);
-        let draft = self.dir.join("guests").join(format!("{name}.new.toml"));
+        let draft = self.disk(name, "new.toml");
         fs::write(&draft, &text)?;
         let file = draft.display().to_string();
         self.ok(&["template", "build", name, "-f", &file])?;
         copy_sparse(&self.image(name)?, &raw)?;
+        self.ok(&["template", "purge", name])?;
         let words = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2"];
         output(program::command(&words).arg(&raw).arg(&qcow2))?;
-        self.ok(&["template", "seal", name])?;
-        self.ok(&["template", "publish", name])?;
         fs::rename(&draft, &recipe)?;
         Ok(())
     }

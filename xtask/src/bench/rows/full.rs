@@ -33,14 +33,7 @@ fn make<'a>(lab: &'a Lab, kind: &str, id: &'static str) -> Result<Made<'a>> {
     let place = Rc::new(Filesystem::make(lab, kind)?);
     let (home, source) = (place.path("home"), place.path("source.raw"));
     copy_sparse(&lab.disk(PLAIN, "raw"), &source)?;
-    let file = source.display().to_string();
-    output(&mut lab.stampo_in(
-        &home,
-        &["template", "import", PLAIN, &file, "--format", "raw"],
-    ))?;
-    for verb in ["seal", "publish"] {
-        output(&mut lab.stampo_in(&home, &["template", verb, PLAIN]))?;
-    }
+    lab.publish(&home, PLAIN, &source)?;
     output(command(&["sync", "-f"]).arg(place.mount()))?;
     let libvirt = Libvirt::start()?;
     let machine = libvirt.define(lab, "reflink", &source, "raw")?;

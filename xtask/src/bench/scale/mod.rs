@@ -80,7 +80,7 @@ fn clones(lab: &Lab, args: &ScaleArgs, text: &mut String) -> Result<()> {
         ("plain", bare.to_vec()),
     ] {
         let home = lab.path(&format!("scale-{name}"));
-        prepare(lab, &home)?;
+        lab.publish(&home, PLAIN, &lab.disk(PLAIN, "raw"))?;
         let before = (allocated(&home.join("guests"))?, size(&home)?);
         let mut clone = lab.stampo_in(&home, &["clone", PLAIN, "s-{n}", "--count", &count]);
         let took = timed(clone.args(&options))?;
@@ -106,21 +106,10 @@ fn clones(lab: &Lab, args: &ScaleArgs, text: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// A home with the plain guest, published.
-fn prepare(lab: &Lab, home: &Path) -> Result<()> {
-    let disk = lab.disk(PLAIN, "raw").display().to_string();
-    let import = ["template", "import", PLAIN, &disk, "--format", "raw"];
-    super::program::output(&mut lab.stampo_in(home, &import))?;
-    for verb in ["seal", "publish"] {
-        super::program::output(&mut lab.stampo_in(home, &["template", verb, PLAIN]))?;
-    }
-    Ok(())
-}
-
 /// Everyday commands in a home whose catalog is large.
 fn catalog(lab: &Lab, args: &ScaleArgs, text: &mut String) -> Result<()> {
     let home = lab.path("scale-catalog");
-    prepare(lab, &home)?;
+    lab.publish(&home, PLAIN, &lab.disk(PLAIN, "raw"))?;
     let time = |words: &[&str]| -> Result<stats::Summary> {
         let mut times = Vec::new();
         for _ in 0..args.rounds {
