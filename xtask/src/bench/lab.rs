@@ -41,6 +41,8 @@ pub struct Lab {
     program: PathBuf,
     /// While memory is measured: where the sizes are noted.
     noted: RefCell<Option<PathBuf>>,
+    /// Held: two benchmarks at once would empty each other's directory and spoil the figures.
+    _lock: fs::File,
 }
 
 impl Lab {
@@ -57,10 +59,15 @@ impl Lab {
         ]);
         output(cargo.current_dir(project()))?;
         let target = project().join("target");
+        let dir = target.join("bench");
+        fs::create_dir_all(&dir)?;
+        let lock = fs::File::create(dir.join("lock"))?;
+        ensure!(lock.try_lock().is_ok(), "another benchmark runs");
         let lab = Lab {
-            dir: target.join("bench"),
+            dir,
             program: target.join("release/stampo"),
             noted: RefCell::new(None),
+            _lock: lock,
         };
         let work = lab.work();
         if work.exists() {

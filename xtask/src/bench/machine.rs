@@ -48,8 +48,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at it.
-    pub fn look(dir: &Path) -> Result<Machine> {
+    /// Looks at it. `load` is from before anything was built.
+    pub fn look(dir: &Path, load: String) -> Result<Machine> {
         let first = |script: &str| output(&mut bash(script)).map(|text| text.trim().to_owned());
         let kib: u64 = first("awk '/^MemTotal:/ {print $2}' /proc/meminfo")?.parse()?;
         Ok(Machine {
@@ -58,12 +58,23 @@ impl Machine {
             memory_gib: (kib + (1 << 19)) >> 20,
             kernel: first("uname -r")?,
             system: first(". /etc/os-release && echo \"$PRETTY_NAME\"")?,
-            filesystem: first(&format!("stat -f -c %T '{}'", dir.display()))?,
+            filesystem: first(&format!("findmnt -n -o FSTYPE -T '{}'", dir.display()))?,
             fsync_ms: fsync_ms(dir)?,
-            load: load(),
+            load,
             date: first("date -u +%Y-%m-%d")?,
             commit: first("git describe --always --dirty 2>/dev/null || echo unknown")?,
         })
+    }
+}
+
+impl Machine {
+    /// A remark when something else ran before the benchmark began.
+    pub fn busy(&self) -> &'static str {
+        let before = self.load.split(' ').next();
+        match before.and_then(|load| load.parse::<f64>().ok()) {
+            Some(load) if load < 0.7 => "",
+            _ => " **Taken while other work ran on the machine.**",
+        }
     }
 }
 

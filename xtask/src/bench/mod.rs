@@ -76,8 +76,9 @@ fn main(args: &MainArgs) -> Result<()> {
     if !args.no_install {
         machine::install()?;
     }
+    let load = machine::load();
     let lab = Lab::open()?;
-    let before = machine::Machine::look(lab.dir())?;
+    let before = machine::Machine::look(lab.dir(), load)?;
     let mut measured = Vec::new();
     let mut skipped = Vec::new();
     for (id, make) in wanted {

@@ -137,11 +137,7 @@ impl Report {
             stats::duration(machine.fsync_ms),
             machine.load,
             self.load_after,
-            if self.was_busy() {
-                " **Taken while other work ran on the machine.**"
-            } else {
-                ""
-            }
+            machine.busy()
         );
         text.push_str(
             "The ways of a row are measured in turn (A B C, A B C, …), after one round that is thrown \
@@ -158,14 +154,6 @@ impl Report {
             let _ = writeln!(text, "\nNot measured: {row}: {why}.");
         }
         text
-    }
-
-    /// Whether more ran before than the benchmark itself.
-    fn was_busy(&self) -> bool {
-        let before = self.machine.load.split(' ').next();
-        before
-            .and_then(|load| load.parse::<f64>().ok())
-            .is_some_and(|load| load > 0.7)
     }
 }
 
@@ -237,7 +225,7 @@ mod tests {
             }],
             note: "A remark.".to_owned(),
         };
-        let machine = Machine::look(&std::env::temp_dir()).expect("a machine");
+        let machine = Machine::look(&std::env::temp_dir(), "9 9 9".to_owned()).expect("a machine");
         Report {
             machine,
             load_after: String::new(),

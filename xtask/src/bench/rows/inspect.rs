@@ -20,10 +20,10 @@ pub fn make(lab: &Lab) -> Result<Made<'_>> {
         },
         Side {
             name: "virt-inspector".to_owned(),
-            how: "virt-inspector --format raw -a DISK".to_owned(),
+            how: "virt-inspector --format=raw -a DISK".to_owned(),
             ours: false,
             run: Box::new(move |_| {
-                timed(guestfs(&["virt-inspector", "--format", "raw", "-a"]).arg(&disk))
+                timed(guestfs(&["virt-inspector", "--format=raw", "-a"]).arg(&disk))
             }),
         },
     ];

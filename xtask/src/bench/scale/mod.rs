@@ -34,21 +34,23 @@ pub struct ScaleArgs {
 
 /// Runs it.
 pub fn run(args: &ScaleArgs) -> Result<()> {
+    let load = machine::load();
     let lab = Lab::open()?;
-    let machine = Machine::look(lab.dir())?;
+    let machine = Machine::look(lab.dir(), load)?;
     let mut text = String::from(
         "# Many clones, and a large catalog\n\nWritten by `cargo xtask bench scale`; don't edit.\n\n",
     );
     let _ = writeln!(
         text,
-        "On {}, commit {}: {} processors ({}), {} GiB, files on {}. Load averages before: {}.\n",
+        "On {}, commit {}: {} processors ({}), {} GiB, files on {}. Load averages before: {}.{}\n",
         machine.date,
         machine.commit,
         machine.processors,
         machine.processor,
         machine.memory_gib,
         machine.filesystem,
-        machine.load
+        machine.load,
+        machine.busy()
     );
     clones(&lab, args, &mut text)?;
     catalog(&lab, args, &mut text)?;
@@ -123,7 +125,7 @@ fn catalog(lab: &Lab, args: &ScaleArgs, text: &mut String) -> Result<()> {
         ("stampo template ls", vec!["template", "ls"]),
         (
             "stampo template show VERSION",
-            vec!["template", "show", "fill-3@2"],
+            vec!["template", "show", "fill-0@1"],
         ),
         ("stampo gc --dry-run", vec!["gc", "--dry-run"]),
         ("stampo operation ls", vec!["operation", "ls"]),
