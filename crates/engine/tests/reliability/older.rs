@@ -166,9 +166,10 @@ pub fn a_linked_clone_of_a_purged_version_comes_back() {
     let home = Home::published();
     let engine = home.engine();
     clone(&engine, "app", &spec()).expect("cloned");
-    import(&engine, "web", source()).expect("imported");
-    let twin = seal(&engine, "web@2").expect("sealed");
     let app = engine.guest_row(&name("app")).expect("a guest");
+    // Sealing the same bytes later gives other times in them, so they are taken in as they are.
+    let image = home.path().join("images").join(app.image.as_str());
+    let twin = import(&engine, "web", &image.join("disk.raw")).expect("imported");
     assert_eq!(Some(&app.image), twin.image.as_ref(), "the same bytes");
     for verb in [Verb::Retire, Verb::Purge] {
         let changed = engine.change_version(&reference("web@1"), verb);
@@ -182,8 +183,6 @@ pub fn a_linked_clone_of_a_purged_version_comes_back() {
         (found.guests, found.refused),
         (vec!["app".to_owned()], vec![])
     );
-    let retired = engine.change_version(&reference("web@2"), Verb::Retire);
-    retired.expect("retired");
     let purged = engine.change_version(&reference("web@2"), Verb::Purge);
     purged.expect_err("app reads its image");
     drop(engine);
