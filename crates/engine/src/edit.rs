@@ -58,7 +58,7 @@ impl Engine {
                 CloneKind::Full => {
                     let file = std::fs::File::options().write(true).open(path);
                     file.and_then(|file| file.set_len(size.bytes()))
-                        .map_err(EngineError::io("size", path))?;
+                        .map_err(EngineError::io("set the size of", path))?;
                 }
                 CloneKind::Linked => {
                     stampo_image::resize::grow_overlay(path, size.bytes())

@@ -103,7 +103,7 @@ impl Engine {
                     .map_err(EngineError::room("copy the image"))?;
                 let file = std::fs::File::options().write(true).open(working);
                 file.and_then(|file| file.set_len(size_bytes))
-                    .map_err(EngineError::io("size", working))?;
+                    .map_err(EngineError::io("set the size of", working))?;
                 let how = match copied.used {
                     Used::Reflink => "reflink".to_owned(),
                     Used::Sparse => format!("copy of {}", ByteSize(copied.copied_bytes)),

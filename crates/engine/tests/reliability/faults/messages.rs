@@ -5,9 +5,10 @@ use super::tracer::Traced;
 use std::path::{Path, PathBuf};
 
 /// How a sentence after "failed to" begins. A new one is added after it was read as a user would.
-const VERBS: [&str; 22] = [
-    "bring", "build", "copy", "edit", "examine", "flatten", "fsync", "list", "make", "measure",
-    "move", "name", "open", "plan", "protect", "put", "remove", "run", "seal", "take", "use",
+const VERBS: [&str; 32] = [
+    "bring", "build", "copy", "edit", "examine", "flatten", "fsync", "grow", "keep", "list",
+    "make", "measure", "mend", "move", "name", "open", "plan", "protect", "put", "record",
+    "remove", "rename", "renew", "replace", "run", "seal", "set", "start", "sweep", "take", "use",
     "write",
 ];
 
