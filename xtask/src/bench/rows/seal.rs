@@ -52,7 +52,7 @@ pub fn make(lab: &Lab) -> Result<Made<'_>> {
     ];
     Ok(Made::Rows(vec![Row {
         id: "seal",
-        work: "seal (all items, proof included), 600 MB ext4".to_owned(),
+        work: "seal (all items, proof included), 735 MiB on ext4".to_owned(),
         sides,
         goals: vec![Goal {
             ours: 0,
