@@ -8,7 +8,8 @@
 //! Files by noun: `hostname` (names, machine-id), `identity` (iSCSI, NVMe, random seed), `ssh`,
 //! `account` + `users`, `network/`, `clock`, `files` (files, first-boot script), `grow`, `ids`
 //! (filesystem UUID), `seed` + `mime` (cloud-init), `owner` (who owns what), `edit` (the one way
-//! of writing). Does not make disks, addresses or MACs, and does not read the clock.
+//! of writing). Does not make disks, addresses or MACs, and does not read the clock: only the dates
+//! of the seed's volume are its library's, of now.
 
 mod account;
 mod clock;
