@@ -163,6 +163,19 @@ impl Tx<'_> {
         Ok(damaged)
     }
 
+    /// Whether a row of this table has a checksum that is not that of its content; with a column
+    /// and a value, only of the rows that have this value there.
+    pub fn has_damage(&self, name: &str, only: Option<(&str, &str)>) -> Result<bool, StoreError> {
+        let table = table(&self.sql, name.to_owned())?;
+        // Without a column a constant is compared with itself.
+        let (column, value) = only.unwrap_or(("''", ""));
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {name} WHERE {column} = ?1 AND {COLUMN} IS NOT {})",
+            table.call("")
+        );
+        Ok(self.sql.query_row(&sql, [value], |row| row.get(0))?)
+    }
+
     /// Takes a damaged row away, to be made anew.
     pub fn delete_damaged_row(&self, row: &DamagedRow) -> Result<(), StoreError> {
         let table = table(&self.sql, row.table.clone())?;

@@ -1,9 +1,10 @@
 //! The sidecars of versions and guests, compared with their rows.
 //!
-//! Rows come first (`rows.rs`), so a row that is read here is right, and its sidecar is made again
-//! from it when it is damaged, missing, or of before. One that is right and *newer* than its row
-//! shows that an older catalog was put back; that is for `store rescan`. What an operation works on
-//! is left alone: its sidecar may be of the moment before.
+//! Rows come first (`rows.rs`). A sidecar that is damaged, missing, or of before is made again from
+//! its rows, when the checksums of all of them are right: one that was left open is no better than
+//! the sidecar, and may be what is wrong. A sidecar that is right and *newer* than its row shows
+//! that an older catalog was put back; that is for `store rescan`. What an operation works on is
+//! left alone: its sidecar may be of the moment before.
 
 use super::{Damage, DamageOutcome, DamagedThing, ScrubReport};
 use crate::engine::Engine;
@@ -23,13 +24,23 @@ use std::path::PathBuf;
 /// How often the watcher is told and asked.
 const TELL_EVERY: usize = 64;
 
+/// What to do about a sidecar whose rows are not right.
+const MEND_ROWS: &str = "see to the damaged row first; what the sidecar holds is as it was found";
+/// What to do about a sidecar that can't be written.
+const LOOK_AT_HOST: &str = "look at the directory of the file, then: stampo store scrub";
+
 /// A sidecar as it should be.
 struct Expected<T> {
     path: PathBuf,
     name: String,
     sidecar: T,
     changed_ms: i64,
+    made_of: Vec<Rows>,
 }
+
+/// Rows that a sidecar is made of: a table, and a column and its value if not all of them count. A
+/// row whose reference has changed belongs to another one now, so all rows of small tables count.
+type Rows = (&'static str, Option<(&'static str, String)>);
 
 /// What was found of one sidecar.
 enum Found {
@@ -40,6 +51,8 @@ enum Found {
     Damaged(String),
     /// Right, and newer than its row.
     Newer,
+    /// Not as its rows say, or damaged, and left so: why.
+    Left(String, &'static str),
 }
 
 /// How old a sidecar says that it is, if it says so.
@@ -116,25 +129,12 @@ impl Engine {
             let Some(expected) = expect(tx, &mut busy)? else {
                 return Ok(None);
             };
-            let found = judge(&expected);
-            if matches!(found, Found::Unprotected | Found::Damaged(_)) {
-                write_sidecar(&expected.path, &expected.sidecar)?;
-            }
+            let found = mend(tx, &expected)?;
             Ok::<_, EngineError>(Some((expected, found)))
         })?;
         report.busy.append(&mut busy);
-        match settled {
-            None | Some((_, Found::Right)) => {}
-            Some((expected, Found::Unprotected)) => report.protected.push(expected.path),
-            Some((expected, Found::Damaged(why))) => {
-                report.damage.push(damage(what, &expected, why, true));
-            }
-            Some((expected, Found::Newer)) => {
-                let why = "it is newer than the catalog: an older catalog was put back";
-                report
-                    .damage
-                    .push(damage(what, &expected, why.to_owned(), false));
-            }
+        if let Some((expected, found)) = settled {
+            record(report, what, expected, found);
         }
         Ok(())
     }
@@ -157,6 +157,11 @@ impl Engine {
             path: self.version_sidecar_path(&sidecar.image, row.id),
             name: row.label(),
             changed_ms: row.changed_ms,
+            made_of: vec![
+                ("versions", Some(("id", row.id.to_string()))),
+                ("templates", None),
+                ("exceptions", None),
+            ],
             sidecar,
         }))
     }
@@ -186,6 +191,12 @@ impl Engine {
             name: row.name.to_string(),
             sidecar: guest_sidecar(&row, label, tx.host_name(row.id)?),
             changed_ms: row.changed_ms,
+            made_of: vec![
+                ("guests", Some(("id", row.id.to_string()))),
+                ("versions", Some(("id", row.version.to_string()))),
+                ("templates", None),
+                ("host_names", None),
+            ],
         }))
     }
 }
@@ -214,6 +225,31 @@ fn judge<T: Serialize + DeserializeOwned + Dated>(expected: &Expected<T>) -> Fou
     }
 }
 
+/// Judges a sidecar and writes it again when it is not right and its rows are. A sidecar that can't
+/// be written is no reason to look at nothing else.
+fn mend<T: Serialize + DeserializeOwned + Dated>(
+    tx: &Tx<'_>,
+    expected: &Expected<T>,
+) -> Result<Found, EngineError> {
+    let found = judge(expected);
+    let why = match &found {
+        Found::Unprotected => "it has no checksum",
+        Found::Damaged(why) => why,
+        _ => return Ok(found),
+    };
+    for (table, only) in &expected.made_of {
+        let only = only.as_ref().map(|(column, value)| (*column, &**value));
+        if tx.has_damage(table, only)? {
+            let why = format!("{why}; a row of {table} that it is made of is damaged too");
+            return Ok(Found::Left(why, MEND_ROWS));
+        }
+    }
+    Ok(match write_sidecar(&expected.path, &expected.sidecar) {
+        Ok(()) => found,
+        Err(error) => Found::Left(format!("{why}; {}", error.chain()), LOOK_AT_HOST),
+    })
+}
+
 fn is_same<T: Serialize>(one: &T, other: &T) -> bool {
     match (serde_json::to_value(one), serde_json::to_value(other)) {
         (Ok(one), Ok(other)) => one == other,
@@ -221,20 +257,28 @@ fn is_same<T: Serialize>(one: &T, other: &T) -> bool {
     }
 }
 
-fn damage<T>(what: DamagedThing, expected: &Expected<T>, why: String, is_mended: bool) -> Damage {
-    let (outcome, remedy) = if is_mended {
-        (DamageOutcome::Mended, "")
-    } else {
-        (DamageOutcome::Open, "stampo store rescan")
+fn record<T>(report: &mut ScrubReport, what: DamagedThing, expected: Expected<T>, found: Found) {
+    let (why, outcome, remedy) = match found {
+        Found::Right => return,
+        Found::Unprotected => {
+            report.protected.push(expected.path);
+            return;
+        }
+        Found::Damaged(why) => (why, DamageOutcome::Mended, ""),
+        Found::Newer => {
+            let why = "it is newer than the catalog: an older catalog was put back";
+            (why.to_owned(), DamageOutcome::Open, "stampo store rescan")
+        }
+        Found::Left(why, remedy) => (why, DamageOutcome::Open, remedy),
     };
-    Damage {
+    report.damage.push(Damage {
         what,
-        path: expected.path.clone(),
+        path: expected.path,
         place: String::new(),
         why,
-        subjects: vec![expected.name.clone()],
+        subjects: vec![expected.name],
         clones: Vec::new(),
         outcome,
         remedy: remedy.to_owned(),
-    }
+    });
 }

@@ -22,6 +22,7 @@ mod races;
 mod real;
 mod refusals;
 mod rot;
+mod rotten_rows;
 mod speed;
 mod system;
 mod unique;
@@ -157,6 +158,14 @@ fn plain() -> Vec<Trial> {
         trial(
             "each_of_a_thousand_flipped_bits_is_found",
             rot::each_of_a_thousand_flipped_bits_is_found,
+        ),
+        trial(
+            "of_a_damaged_row_and_a_damaged_sidecar_nothing_is_mended",
+            rotten_rows::of_a_damaged_row_and_a_damaged_sidecar_nothing_is_mended,
+        ),
+        trial(
+            "a_right_sidecar_is_not_overwritten_from_a_damaged_row",
+            rotten_rows::a_right_sidecar_is_not_overwritten_from_a_damaged_row,
         ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(
