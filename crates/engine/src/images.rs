@@ -66,7 +66,15 @@ impl Engine {
         let pending = tx.running_operations()?.into_iter().any(|operation| {
             Some(operation.id) != by && operation.request[PENDING_IMAGE] == image.as_str()
         });
-        Ok(pending.then(|| "an operation works on it".to_owned()))
+        if pending {
+            return Ok(Some("an operation works on it".to_owned()));
+        }
+        // What the rows said until here is no reason to delete bytes when one of them has changed
+        // by itself. There are few versions; guests are asked one by one by their sidecars.
+        let is_damaged = tx.has_damage("versions", None)?;
+        Ok(is_damaged.then(|| {
+            "a damaged row of the catalog may have named it: stampo store scrub".to_owned()
+        }))
     }
 
     /// Whether a sidecar beside this image names a version that a rescan could bring back: one that
@@ -94,13 +102,17 @@ impl Engine {
         Ok(false)
     }
 
-    /// Whether a guest that the catalog does not know, but that has a sidecar, reads this image.
+    /// Whether a guest with a sidecar reads this image, and the catalog does not know it or its row
+    /// is damaged, so that it does not tell.
     fn has_unknown_reader(&self, tx: &Tx<'_>, image: &ImageId) -> Result<bool, EngineError> {
         for dir in crate::rescan::list(self.driver.guests_dir())? {
             let path = dir.join(crate::sidecar::GUEST);
             match read_sidecar::<GuestSidecar>(&path) {
                 Ok((sidecar, _)) if sidecar.image == *image => {
-                    if tx.guest(sidecar.id)?.is_none() {
+                    let id = sidecar.id.to_string();
+                    if tx.has_damage("guests", Some(("id", &id)))?
+                        || tx.guest(sidecar.id)?.is_none()
+                    {
                         return Ok(true);
                     }
                 }
@@ -113,12 +125,15 @@ impl Engine {
         Ok(false)
     }
 
-    /// Whether the guest that a directory is named after is in the catalog.
+    /// Whether the guest that a directory is named after is in the catalog, with a right row.
     fn knows_guest_of(&self, tx: &Tx<'_>, dir: &Path) -> Result<bool, EngineError> {
         let name = dir.file_name().and_then(|name| name.to_str());
         let id: Option<GuestId> = name.and_then(|name| name.parse().ok());
         Ok(match id {
-            Some(id) => tx.guest(id)?.is_some(),
+            Some(id) => {
+                let is_damaged = tx.has_damage("guests", Some(("id", &id.to_string())))?;
+                !is_damaged && tx.guest(id)?.is_some()
+            }
             None => true,
         })
     }
