@@ -196,7 +196,12 @@ impl Pool {
         if index.image_id() != *id {
             return Err(PoolError::ForeignIndex(id.clone()));
         }
-        let path = self.image_dir(id).join(LEAVES);
+        // Two processes may find the same damage, and would share the name that is written first.
+        // The lock ends with the descriptor.
+        let dir = self.image_dir(id);
+        let lock = File::open(&dir).map_err(PoolError::while_doing("open", &dir))?;
+        lock.lock().map_err(PoolError::while_doing("lock", &dir))?;
+        let path = dir.join(LEAVES);
         Ok(write_file_durably(&path, &index.encode(), SIDECAR_MODE)?)
     }
 
