@@ -91,8 +91,10 @@ fn damage_hints(error: &StoreError) -> Vec<String> {
     let replace = "stampo store rescan --replace-damaged, which moves catalog.db away and \
                    rebuilds it";
     let scrub = "stampo store scrub, which mends single rows";
+    // A scrub refuses a file whose pages do not fit together.
     match error {
         StoreError::Open { .. } | StoreError::Corrupt { .. } => vec![replace.to_owned()],
+        error if error.is_damage_of_file() => vec![replace.to_owned()],
         _ => vec![scrub.to_owned(), replace.to_owned()],
     }
 }

@@ -99,6 +99,19 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether SQLite itself found that the file is damaged, which is more than one row.
+    pub fn is_damage_of_file(&self) -> bool {
+        let (StoreError::Open { source, .. } | StoreError::Sql { source, .. }) = self else {
+            return false;
+        };
+        matches!(
+            source.0.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    }
+}
+
 /// The catalog. Cheap to share between threads: they take turns.
 pub struct Store {
     connection: Mutex<Connection>,
