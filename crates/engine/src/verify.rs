@@ -71,6 +71,10 @@ impl Engine {
                     let detail = format!("every byte is right; the index was not: {why}");
                     Ok((Ok(()), detail))
                 }
+                Ok(DiskFound::IndexDamaged(why)) => {
+                    let detail = format!("every byte is right; the index is damaged: {why}");
+                    Ok((Ok(()), detail))
+                }
                 Ok(DiskFound::Changed(ranges, why)) => {
                     let why = format!("{why} {}", place_of(&ranges));
                     let why = why.trim_end().to_owned();

@@ -1,7 +1,8 @@
 //! Table `templates`: names under which versions are kept.
 
 use crate::connection::{StoreError, Tx};
-use crate::convert::{collect, parsed};
+use crate::convert::{collect, parsed, unique};
+use crate::sums::DamagedRow;
 use rusqlite::{OptionalExtension, Row, params};
 use stampo_core::ids::TemplateId;
 use stampo_core::names::TemplateName;
@@ -46,6 +47,23 @@ impl Tx<'_> {
             params![row.id.to_string(), name.as_str(), now_ms],
         )?;
         Ok(row)
+    }
+
+    /// Gives a template whose row is damaged its name back. Whether the row is then as it was when
+    /// its checksum was made.
+    pub fn mend_template(&self, row: &DamagedRow, name: &TemplateName) -> Result<bool, StoreError> {
+        let sum = || -> rusqlite::Result<Option<i64>> {
+            let sql = "SELECT row_sum FROM templates WHERE rowid = ?1";
+            self.sql.query_row(sql, [row.rowid], |row| row.get(0))
+        };
+        let before = sum()?;
+        self.sql
+            .execute(
+                "UPDATE templates SET name = ?2 WHERE rowid = ?1",
+                params![row.rowid, name.as_str()],
+            )
+            .map_err(unique(|| name.to_string()))?;
+        Ok(sum()? == before)
     }
 
     /// The template of this name.

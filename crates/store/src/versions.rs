@@ -153,6 +153,16 @@ impl Tx<'_> {
         collect(&mut statement, [], |row| parsed(row, "versions", "id"))
     }
 
+    /// The ids of a template's versions that have bytes. Read without the template's row.
+    pub fn version_ids_of(&self, template: TemplateId) -> Result<Vec<VersionId>, StoreError> {
+        let sql = "SELECT id FROM versions WHERE template_id = ?1
+             AND image_id IS NOT NULL AND state <> 'purged'";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        collect(&mut statement, [template.to_string()], |row| {
+            parsed(row, "versions", "id")
+        })
+    }
+
     /// The version of this id.
     pub fn version(&self, id: VersionId) -> Result<Option<VersionRow>, StoreError> {
         let mut statement = self

@@ -1,8 +1,9 @@
 //! The disks of images and their leaf indexes, and putting versions into quarantine.
 //!
 //! An index is redundant: the image id is a hash of it, so a damaged one is made again from a disk
-//! that is right. A damaged disk is told from its index. A sector that can't be read is reported
-//! and not judged: the next attempt may succeed, and a cable is no reason to lose a version.
+//! that is right. A damaged disk is told from its index. A disk that can't be read or is not there
+//! is reported and not judged, since nothing leads out of quarantine: the next attempt may succeed,
+//! the file or its medium can be put back, and a cable is no reason to lose a version.
 
 use super::{Damage, DamageOutcome, DamagedThing, ScrubReport};
 use crate::engine::Engine;
@@ -13,11 +14,22 @@ use stampo_core::lifecycle::{Evidence, State, Verb, transition};
 use stampo_image::identity::{IdentityError, LeafIndex, Pace, leaf_index_of_medium};
 use stampo_image::pool::PoolError;
 use stampo_store::{OperationState, Tx, VersionRow};
+use std::io;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// More ranges than this are only counted.
 const MOST_RANGES: usize = 8;
+
+/// What to do about a disk that can't be read, or an index that can't be written.
+const LOOK_AT_HOST: &str =
+    "look at the disk of the host (dmesg, smartctl), then: stampo store scrub";
+/// What to do about a disk that is not there.
+const PUT_BACK: &str = "put the file or its medium back, then: stampo store scrub; if it is lost \
+                        for good: stampo template purge";
+/// What to do about what something else works on.
+pub(super) const WAIT: &str = "stampo store scrub, when the operation that runs has ended";
 
 /// What the disk of an image is found to be.
 pub(crate) enum DiskFound {
@@ -25,6 +37,8 @@ pub(crate) enum DiskFound {
     Right,
     /// As it was recorded; its index was not, and was made again.
     IndexMended(String),
+    /// As it was recorded; its index was not, and could not be made again.
+    IndexDamaged(String),
     /// Other bytes: where, if the index tells, and why.
     Changed(Vec<Range<u64>>, String),
 }
@@ -74,6 +88,7 @@ impl Engine {
             let detail = match &result {
                 Ok(DiskFound::Right) => "every byte is as it was recorded",
                 Ok(DiskFound::IndexMended(_)) => "the leaf index was made again",
+                Ok(DiskFound::IndexDamaged(_)) => "the leaf index can't be made again",
                 Ok(DiskFound::Changed(..)) => "the bytes have changed",
                 Err(_) => "it can't be read",
             };
@@ -91,56 +106,66 @@ impl Engine {
         result: Result<DiskFound, PoolError>,
         report: &mut ScrubReport,
     ) -> Result<(), EngineError> {
-        if let Ok(DiskFound::Right | DiskFound::IndexMended(_)) = &result {
-            report.bytes_read += stampo_image::pool::allocated_bytes(&self.pool.image_disk(image))
-                .map_err(EngineError::room("measure a disk"))?;
+        use DamagedThing::{Disk, LeafIndex};
+        // The last version with these bytes may have been purged while they were read.
+        if self.versions_of_image(image)?.is_empty() {
+            return Ok(());
+        }
+        if !matches!(&result, Ok(DiskFound::Changed(..)) | Err(_)) {
+            // It was read a moment ago; if it can't be measured now, only the sum is too small.
+            let disk = self.pool.image_disk(image);
+            report.bytes_read += stampo_image::pool::allocated_bytes(&disk).unwrap_or(0);
             self.store.write(|tx| tx.put_scrub(image, self.now_ms()))?;
         }
-        let (what, place, why, outcome, remedy) = match result {
+        let mut damage = match result {
             Ok(DiskFound::Right) => return Ok(()),
-            Ok(DiskFound::IndexMended(why)) => (
-                DamagedThing::LeafIndex,
-                String::new(),
-                why,
-                DamageOutcome::Mended,
-                String::new(),
-            ),
-            Ok(DiskFound::Changed(ranges, why)) => {
-                let place = place_of(&ranges);
-                let why_all = format!("{why} {place}");
-                let outcome = self.quarantine_image(work, image, why_all.trim_end())?;
-                let remedy = self.disk_remedy(image)?;
-                (DamagedThing::Disk, place, why, outcome, remedy)
-            }
-            Err(error) => {
-                let remedy = "look at the disk of the host (dmesg, smartctl), then: stampo store \
-                              scrub";
-                let why = chain(&error);
-                (
-                    DamagedThing::Disk,
-                    String::new(),
-                    why,
-                    DamageOutcome::Open,
-                    remedy.to_owned(),
-                )
-            }
+            Ok(DiskFound::IndexMended(why)) => open_damage(LeafIndex, why, ""),
+            Ok(DiskFound::IndexDamaged(why)) => open_damage(LeafIndex, why, LOOK_AT_HOST),
+            Ok(DiskFound::Changed(ranges, why)) => Damage {
+                place: place_of(&ranges),
+                ..open_damage(Disk, why, "")
+            },
+            Err(error @ PoolError::NoImage(_)) => open_damage(Disk, chain(&error), PUT_BACK),
+            Err(error) => open_damage(Disk, chain(&error), LOOK_AT_HOST),
         };
-        let path = match what {
-            DamagedThing::LeafIndex => self.pool.image_leaves(image),
-            _ => self.pool.image_disk(image),
+        match (damage.what, damage.remedy.is_empty()) {
+            (LeafIndex, true) => damage.outcome = DamageOutcome::Mended,
+            (Disk, true) => self.quarantine_damaged(work, image, &mut damage)?,
+            _ => {}
+        }
+        self.add_damage(image, damage, report)
+    }
+
+    fn quarantine_damaged(
+        &self,
+        work: &Work<'_>,
+        image: &ImageId,
+        damage: &mut Damage,
+    ) -> Result<(), EngineError> {
+        let why = format!("{} {}", damage.why, damage.place);
+        damage.outcome = self.quarantine_image(work, image, why.trim_end())?;
+        damage.remedy = match damage.outcome {
+            DamageOutcome::Open => WAIT.to_owned(),
+            _ => self.disk_remedy(image)?,
+        };
+        Ok(())
+    }
+
+    fn add_damage(
+        &self,
+        image: &ImageId,
+        damage: Damage,
+        report: &mut ScrubReport,
+    ) -> Result<(), EngineError> {
+        let (path, clones) = match damage.what {
+            DamagedThing::LeafIndex => (self.pool.image_leaves(image), Vec::new()),
+            _ => (self.pool.image_disk(image), self.clones_of_image(image)?),
         };
         report.damage.push(Damage {
-            what,
             path,
-            place,
-            why,
+            clones,
             subjects: self.versions_of_image(image)?,
-            clones: match what {
-                DamagedThing::LeafIndex => Vec::new(),
-                _ => self.clones_of_image(image)?,
-            },
-            outcome,
-            remedy,
+            ..damage
         });
         Ok(())
     }
@@ -152,14 +177,12 @@ impl Engine {
         work: &Work<'_>,
         image: &ImageId,
         read: impl FnOnce(
-            &std::path::Path,
+            &Path,
             &dyn stampo_image::progress::Progress,
         ) -> Result<LeafIndex, IdentityError>,
     ) -> Result<DiskFound, PoolError> {
         let path = self.pool.image_disk(image);
-        if !path.exists() {
-            return Ok(DiskFound::Changed(Vec::new(), "it is missing".to_owned()));
-        }
+        ensure_regular(image, &path)?;
         let recorded = self.pool.leaf_index(image);
         let phase = "disk";
         let found =
@@ -174,8 +197,11 @@ impl Engine {
                 "its content is not what was recorded".to_owned(),
             )),
             Err(error) if found.image_id() == *image => {
-                self.pool.restore_leaf_index(image, &found)?;
-                Ok(DiskFound::IndexMended(chain(&error)))
+                let why = chain(&error);
+                Ok(match self.pool.restore_leaf_index(image, &found) {
+                    Ok(()) => DiskFound::IndexMended(why),
+                    Err(failed) => DiskFound::IndexDamaged(format!("{why}; {}", chain(&failed))),
+                })
             }
             Err(error) => Ok(DiskFound::Changed(
                 Vec::new(),
@@ -218,8 +244,11 @@ impl Engine {
         })?;
         self.faults.reach("scrub.quarantined");
         for row in &changed {
-            self.write_version_sidecar(row)
-                .inspect_err(|_| work.leave_open())?;
+            // Recovery writes it later; the other disks are still to be looked at.
+            if let Err(error) = self.write_version_sidecar(row) {
+                tracing::warn!(error = error.chain(), "a sidecar was not written");
+                work.leave_open();
+            }
         }
         self.faults.reach("scrub.sidecar");
         Ok(if is_complete {
@@ -249,6 +278,37 @@ impl Engine {
     pub(super) fn clones_of_image(&self, image: &ImageId) -> Result<Vec<String>, EngineError> {
         let rows = self.store.read(|tx| tx.image_readers(image))?;
         Ok(rows.into_iter().map(|row| row.name.to_string()).collect())
+    }
+}
+
+/// A missing disk is an error of its own, and so is one that can't be read as a disk.
+fn ensure_regular(image: &ImageId, path: &Path) -> Result<(), PoolError> {
+    let source = match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => return Ok(()),
+        Ok(_) => io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PoolError::NoImage(image.clone()));
+        }
+        Err(error) => error,
+    };
+    Err(PoolError::Read {
+        act: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Damage of a file that is not known to belong to anything yet.
+fn open_damage(what: DamagedThing, why: String, remedy: &str) -> Damage {
+    Damage {
+        what,
+        path: PathBuf::new(),
+        place: String::new(),
+        why,
+        subjects: Vec::new(),
+        clones: Vec::new(),
+        outcome: DamageOutcome::Open,
+        remedy: remedy.to_owned(),
     }
 }
 

@@ -30,6 +30,9 @@ use std::time::Duration;
 /// The key in a scrub's request that holds its report.
 const REPORT: &str = "report";
 
+/// How a cancelled scrub ends.
+const CANCELLED: &str = "cancelled; what was mended or put into quarantine until then stays so";
+
 /// How to scrub.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScrubOptions {
@@ -68,16 +71,25 @@ impl Engine {
     /// tells what was found either way.
     pub fn run_scrub(&self, scrub: &Scrub, watch: &dyn Watch) -> Result<ScrubReport, EngineError> {
         let work = Work::new(self, scrub.operation, watch);
-        let result = self.caught(|| self.scrub_store(&work, scrub.options));
-        if result.is_err() && work.is_left_open() {
+        let result = self.caught(|| {
+            let mut report = ScrubReport::default();
+            let done = self.scrub_store(&work, scrub.options, &mut report);
+            // Whatever ended it, what it has found and done is told.
+            let kept = self.keep_report(&work, &report);
+            done.and(kept).map(|()| report)
+        });
+        if work.is_left_open() {
             // A quarantine is in the catalog and not beside the bytes: recovery sees to it.
             work.release();
-            return result;
+            return result.and_then(|report| {
+                let found = report.summary();
+                Err(EngineError::Damage { found })
+            });
         }
         let (state, why) = match &result {
             Ok(report) if report.damage.is_empty() => (OperationState::Done, None),
             Ok(report) => (OperationState::Failed, Some(report.summary())),
-            Err(EngineError::Cancelled) => (OperationState::Undone, Some("cancelled".to_owned())),
+            Err(EngineError::Cancelled) => (OperationState::Undone, Some(CANCELLED.to_owned())),
             Err(error) => (OperationState::Failed, Some(error.chain())),
         };
         let audited = match (&result, &why) {
@@ -110,26 +122,29 @@ impl Engine {
         &self,
         work: &Work<'_>,
         options: ScrubOptions,
-    ) -> Result<ScrubReport, EngineError> {
-        let mut report = ScrubReport::default();
+        report: &mut ScrubReport,
+    ) -> Result<(), EngineError> {
         work.phase("store", "catalog", || {
-            self.scrub_rows(&mut report)?;
-            Ok(((), found(&report)))
+            self.scrub_rows(report)?;
+            Ok(((), found(report)))
         })?;
         self.faults.reach("scrub.rows");
         work.phase("store", "sidecars", || {
-            self.scrub_sidecars(work, &mut report)?;
-            Ok(((), found(&report)))
+            self.scrub_sidecars(work, report)?;
+            Ok(((), found(report)))
         })?;
         self.faults.reach("scrub.sidecars");
         let pace = Pace::new(options.limit);
-        for image in self.images_to_scrub(options.older_than, &mut report)? {
-            self.scrub_image(work, &image, &pace, &mut report)?;
+        for image in self.images_to_scrub(options.older_than, report)? {
+            self.scrub_image(work, &image, &pace, report)?;
             self.faults.reach("scrub.image");
         }
-        let value = serde_json::to_value(&report).map_err(EngineError::room("keep the report"))?;
-        self.note(work.id, REPORT, value)?;
-        Ok(report)
+        Ok(())
+    }
+
+    fn keep_report(&self, work: &Work<'_>, report: &ScrubReport) -> Result<(), EngineError> {
+        let value = serde_json::to_value(report).map_err(EngineError::room("keep the report"))?;
+        self.note(work.id, REPORT, value)
     }
 
     /// Recovery of a scrub: the sidecars of versions that it had put into quarantine.

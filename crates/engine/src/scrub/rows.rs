@@ -2,26 +2,30 @@
 //!
 //! | table | made again from |
 //! |---|---|
+//! | templates | the sidecars of its versions, which have its name |
 //! | versions, exceptions | the version's sidecar |
 //! | guests, host_names | the guest's sidecar |
 //! | nics | the guest's row |
 //! | facts | the guest's disk, when it is stopped |
 //! | scrubs | nothing: it is forgotten, and the image is read again |
-//! | templates, settings, operations, events, audit | nothing |
+//! | settings, operations, events, audit | nothing |
 //!
 //! Only a sidecar whose own checksum is right is believed. What nothing can bring back is recorded
 //! in the audit and then taken as it is, so that it is reported once; if it can't even be read, it
 //! is reported until the catalog is replaced. Nothing is mended while another operation runs: the
 //! sidecars may be of the moment before.
 
+use super::disks::WAIT;
 use super::{Damage, DamageOutcome, DamagedThing, ScrubReport};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::passport::VersionFactsCache;
 use crate::rescan::{guest_row, read_version, version_row};
 use crate::sidecar::{GUEST, GuestSidecar, Protection, VersionSidecar, read_sidecar};
-use stampo_core::ids::{GuestId, OperationId, VersionId};
+use stampo_core::ids::{GuestId, OperationId, TemplateId, VersionId};
+use stampo_core::names::TemplateName;
 use stampo_store::{DamagedRow, ExceptionRow, GuestRow, OperationState, StoreError, Tx};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What to do about rows that nothing mends.
@@ -36,21 +40,26 @@ impl Engine {
         }
         // What others are made again from comes first.
         let rank = |row: &DamagedRow| match row.table.as_str() {
-            "versions" => 0,
-            "guests" => 1,
-            _ => 2,
+            "templates" => 0,
+            "versions" => 1,
+            "guests" => 2,
+            _ => 3,
         };
         damaged.sort_by_key(rank);
         let is_quiet = self.is_quiet()?;
         for row in damaged {
-            let (outcome, why) = if is_quiet {
-                self.mend_row(&row)
-                    .unwrap_or_else(|error| (DamageOutcome::Open, error.chain()))
+            let (outcome, why, remedy) = if is_quiet {
+                let mended = self.mend_row(&row);
+                let (outcome, why) =
+                    mended.unwrap_or_else(|error| (DamageOutcome::Open, error.chain()));
+                (outcome, why, REBUILD)
             } else {
-                let why = "another operation runs; scrub again when it has ended";
-                (DamageOutcome::Open, why.to_owned())
+                let why = "another operation runs; nothing is mended beside it";
+                (DamageOutcome::Open, why.to_owned(), WAIT)
             };
-            report.damage.push(self.row_damage(&row, outcome, why));
+            report
+                .damage
+                .push(self.row_damage(&row, outcome, why, remedy));
         }
         Ok(())
     }
@@ -63,7 +72,13 @@ impl Engine {
         }))
     }
 
-    fn row_damage(&self, row: &DamagedRow, outcome: DamageOutcome, why: String) -> Damage {
+    fn row_damage(
+        &self,
+        row: &DamagedRow,
+        outcome: DamageOutcome,
+        why: String,
+        remedy: &str,
+    ) -> Damage {
         Damage {
             what: DamagedThing::Row,
             path: self.store.path().to_owned(),
@@ -73,7 +88,7 @@ impl Engine {
             clones: Vec::new(),
             outcome,
             remedy: match outcome {
-                DamageOutcome::Open => REBUILD.to_owned(),
+                DamageOutcome::Open => remedy.to_owned(),
                 _ => String::new(),
             },
         }
@@ -86,6 +101,7 @@ impl Engine {
         };
         let key = row.key.first().map_or("", String::as_str);
         match row.table.as_str() {
+            "templates" => self.mend_template(row, key),
             "versions" => {
                 self.mend_version(key)?;
                 mended("its sidecar")
@@ -131,9 +147,47 @@ impl Engine {
         Ok((DamageOutcome::Kept, why.to_owned()))
     }
 
+    /// Takes a template's name back from the sidecars of its versions. They have to agree: a wrong
+    /// name would be written into all others.
+    fn mend_template(
+        &self,
+        row: &DamagedRow,
+        key: &str,
+    ) -> Result<(DamageOutcome, String), EngineError> {
+        let id: TemplateId = key.parse().map_err(EngineError::room("read an id"))?;
+        let versions = self.store.read(|tx| tx.version_ids_of(id))?;
+        if versions.is_empty() {
+            return self.keep_row(row);
+        }
+        let names: BTreeSet<TemplateName> = versions
+            .iter()
+            .filter_map(|version| self.sidecar_of_version(&version.to_string()).ok())
+            .map(|sidecar| sidecar.template)
+            .collect();
+        let mut names = names.into_iter();
+        let (Some(name), None) = (names.next(), names.next()) else {
+            let why = "the sidecars of its versions do not tell its name";
+            return Err(not_mended("template", key, why));
+        };
+        if self
+            .store
+            .write_durably(|tx| tx.mend_template(row, &name))?
+        {
+            let why = "its content had changed; its name was taken from the sidecars of its \
+                       versions";
+            return Ok((DamageOutcome::Mended, why.to_owned()));
+        }
+        // The name was right, or is now; when it was made is lost.
+        self.keep_row(row)
+    }
+
     fn mend_version(&self, key: &str) -> Result<(), EngineError> {
         let sidecar = self.sidecar_of_version(key)?;
         self.store.write_durably(|tx| {
+            // Its template is looked for by name, and would be made anew beside the damaged one.
+            if tx.has_damage("templates", None)? {
+                return Err(not_mended("version", key, "a template's row is damaged"));
+            }
             let row = version_row(tx, &sidecar)?;
             Ok(tx.mend_version(&row)?)
         })

@@ -167,6 +167,26 @@ fn plain() -> Vec<Trial> {
             "a_right_sidecar_is_not_overwritten_from_a_damaged_row",
             rotten_rows::a_right_sidecar_is_not_overwritten_from_a_damaged_row,
         ),
+        trial(
+            "an_image_that_a_damaged_row_released_stays",
+            rotten_rows::an_image_that_a_damaged_row_released_stays,
+        ),
+        trial(
+            "an_image_that_a_damaged_guest_reads_stays",
+            rotten_rows::an_image_that_a_damaged_guest_reads_stays,
+        ),
+        trial(
+            "a_template_gets_its_name_back_from_the_sidecars",
+            rotten_rows::a_template_gets_its_name_back_from_the_sidecars,
+        ),
+        trial(
+            "a_disk_that_is_not_there_or_no_file_quarantines_nothing",
+            rotten_rows::a_disk_that_is_not_there_or_no_file_quarantines_nothing,
+        ),
+        trial(
+            "what_cannot_be_written_ends_no_scrub",
+            rotten_rows::what_cannot_be_written_ends_no_scrub,
+        ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(
             "several_processes_may_work_and_die_on_one_home",

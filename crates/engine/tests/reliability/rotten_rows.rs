@@ -3,6 +3,7 @@
 use crate::home::*;
 use crate::rot::scrub;
 use rusqlite::Connection;
+use stampo_core::lifecycle::Verb;
 use stampo_engine::{DamageOutcome, DamagedThing, Engine, ScrubReport};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,4 +81,90 @@ pub fn a_right_sidecar_is_not_overwritten_from_a_damaged_row() {
     let report = scrub(&engine).expect("a scrub");
     assert_eq!(outcome(&report, DamagedThing::Row), [DamageOutcome::Mended]);
     assert!(fs::read(&path).expect("readable") == right);
+}
+
+fn disk(engine: &Engine) -> PathBuf {
+    sidecar(engine).with_file_name("disk.raw")
+}
+
+/// Recovery and `gc` run before the rows are looked at.
+pub fn an_image_that_a_damaged_row_released_stays() {
+    let home = Home::published();
+    let disk = disk(&home.engine());
+    rot(
+        &home.path(),
+        "versions",
+        "UPDATE versions SET state = 'purged', changed_ms = changed_ms + 1",
+    );
+    let engine = home.engine();
+    assert!(disk.exists(), "recovery took it away");
+    let report = scrub(&engine).expect("a scrub");
+    assert_eq!(outcome(&report, DamagedThing::Row), [DamageOutcome::Mended]);
+    assert_eq!(scrub(&engine).expect("a scrub").damage, []);
+}
+
+/// The version is purged by right; what its linked clone reads is not known from a damaged row.
+pub fn an_image_that_a_damaged_guest_reads_stays() {
+    let home = one_guest();
+    let disk = disk(&home.engine());
+    rot(&home.path(), "guests", "UPDATE guests SET kind = 'full'");
+    let engine = home.engine();
+    for verb in [Verb::Retire, Verb::Purge] {
+        let changed = engine.change_version(&reference("web@1"), verb);
+        changed.expect("the catalog knows no reader");
+    }
+    drop(home.engine());
+    assert!(disk.exists());
+}
+
+/// A wrong name of a template is written into no sidecar.
+pub fn a_template_gets_its_name_back_from_the_sidecars() {
+    let home = Home::published();
+    let engine = home.engine();
+    let path = sidecar(&engine);
+    let right = fs::read(&path).expect("readable");
+    for wrong in ["wet", "WEB"] {
+        let sql = format!("UPDATE templates SET name = '{wrong}'");
+        rot(&home.path(), "templates", &sql);
+        let report = scrub(&engine).expect("a scrub");
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(outcome(&report, DamagedThing::Row), [DamageOutcome::Mended]);
+        assert!(fs::read(&path).expect("readable") == right);
+        engine.version_row(&reference("web")).expect("its name");
+    }
+    assert_eq!(scrub(&engine).expect("a scrub").damage, []);
+}
+
+/// Nothing leads out of quarantine, so a mount that is not there must not lead into it.
+pub fn a_disk_that_is_not_there_or_no_file_quarantines_nothing() {
+    let home = Home::published();
+    let engine = home.engine();
+    let disk = disk(&engine);
+    let aside = disk.with_file_name("aside");
+    fs::rename(&disk, &aside).expect("moved");
+    for is_pipe in [false, true] {
+        if is_pipe {
+            let made = std::process::Command::new("mkfifo").arg(&disk).status();
+            assert!(made.expect("mkfifo").success());
+        }
+        let report = scrub(&engine).expect("a scrub");
+        let found = outcome(&report, DamagedThing::Disk);
+        assert_eq!(found, [DamageOutcome::Open], "{report:?}");
+    }
+    fs::rename(&aside, &disk).expect("put back");
+    assert_eq!(scrub(&engine).expect("a scrub").damage, []);
+}
+
+/// Whatever is missing, the rest is looked at and the report is kept.
+pub fn what_cannot_be_written_ends_no_scrub() {
+    let home = Home::published();
+    let engine = home.engine();
+    let dir = disk(&engine).parent().expect("a directory").to_owned();
+    fs::rename(&dir, dir.with_file_name("aside")).expect("moved");
+    let report = scrub(&engine).expect("a report");
+    for what in [DamagedThing::VersionSidecar, DamagedThing::Disk] {
+        assert_eq!(outcome(&report, what), [DamageOutcome::Open], "{report:?}");
+    }
+    fs::rename(dir.with_file_name("aside"), &dir).expect("put back");
+    assert_eq!(scrub(&engine).expect("a scrub").damage, []);
 }
