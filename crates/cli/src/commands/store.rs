@@ -3,7 +3,7 @@
 use super::Session;
 use crate::args::{Format, ScrubArgs};
 use crate::output;
-use stampo_api::{Damage, Problem, ScrubReport, ScrubRequest};
+use stampo_api::{Damage, Kind, Problem, ScrubReport, ScrubRequest};
 use std::process::ExitCode;
 
 /// `store rescan`.
@@ -61,6 +61,11 @@ fn with_remedies(mut problem: Problem, report: &ScrubReport) -> Problem {
         if !problem.hints.contains(&damage.remedy) {
             problem.hints.push(damage.remedy.clone());
         }
+    }
+    if problem.kind == Kind::Cancelled && !report.damage.is_empty() {
+        let stays =
+            "stampo store scrub; what was mended or put into quarantine until then stays so";
+        problem.hints.push(stays.to_owned());
     }
     problem
 }
