@@ -187,6 +187,10 @@ fn plain() -> Vec<Trial> {
             "what_cannot_be_written_ends_no_scrub",
             rotten_rows::what_cannot_be_written_ends_no_scrub,
         ),
+        trial(
+            "a_draft_that_is_purged_during_a_scrub_is_no_damage",
+            rotten_rows::a_draft_that_is_purged_during_a_scrub_is_no_damage,
+        ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(
             "several_processes_may_work_and_die_on_one_home",

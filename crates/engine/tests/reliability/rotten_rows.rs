@@ -4,9 +4,11 @@ use crate::home::*;
 use crate::rot::scrub;
 use rusqlite::Connection;
 use stampo_core::lifecycle::Verb;
-use stampo_engine::{DamageOutcome, DamagedThing, Engine, ScrubReport};
+use stampo_engine::{DamageOutcome, DamagedThing, Engine, ScrubOptions, ScrubReport, Watch};
+use stampo_store::EventRow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// Changes a table by `sql` and leaves the checksums of its rows as they are.
 fn rot(home: &Path, table: &str, sql: &str) {
@@ -167,4 +169,34 @@ pub fn what_cannot_be_written_ends_no_scrub() {
     }
     fs::rename(dir.with_file_name("aside"), &dir).expect("put back");
     assert_eq!(scrub(&engine).expect("a scrub").damage, []);
+}
+
+/// Purges `web@1` when its disk is being read.
+struct Purger<'a>(&'a Engine, Once);
+
+impl Watch for Purger<'_> {
+    fn event(&self, _: &EventRow) {}
+    fn progress(&self, phase: &str, _: u64, _: u64) {
+        if phase == "disk" {
+            self.1.call_once(|| {
+                let purged = self.0.change_version(&reference("web@1"), Verb::Purge);
+                purged.expect("purged");
+            });
+        }
+    }
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// What nobody needs any more is not missed.
+pub fn a_draft_that_is_purged_during_a_scrub_is_no_damage() {
+    let home = Home::draft();
+    let engine = home.engine();
+    let disk = disk(&engine);
+    let submitted = engine.submit_scrub(ScrubOptions::default());
+    let purger = Purger(&engine, Once::new());
+    let report = engine.run_scrub(&submitted.expect("submitted"), &purger);
+    assert_eq!(report.expect("nothing is damaged").damage, []);
+    assert!(purger.1.is_completed() && !disk.exists());
 }
