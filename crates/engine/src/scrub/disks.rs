@@ -243,19 +243,24 @@ impl Engine {
             Ok::<_, EngineError>(())
         })?;
         self.faults.reach("scrub.quarantined");
-        for row in &changed {
-            // Recovery writes it later; the other disks are still to be looked at.
-            if let Err(error) = self.write_version_sidecar(row) {
-                tracing::warn!(error = error.chain(), "a sidecar was not written");
-                work.leave_open();
-            }
-        }
+        self.write_sidecars_of(work, &changed);
         self.faults.reach("scrub.sidecar");
         Ok(if is_complete {
             DamageOutcome::Quarantined
         } else {
             DamageOutcome::Open
         })
+    }
+
+    /// Writes the sidecars of versions in quarantine. For those that can't be written the scrub is
+    /// left open, so that recovery writes them; the other disks are still to be looked at.
+    fn write_sidecars_of(&self, work: &Work<'_>, rows: &[VersionRow]) {
+        for row in rows {
+            if let Err(error) = self.write_version_sidecar(row) {
+                tracing::warn!(error = error.chain(), "a sidecar was not written");
+                work.leave_open();
+            }
+        }
     }
 
     fn disk_remedy(&self, image: &ImageId) -> Result<String, EngineError> {
