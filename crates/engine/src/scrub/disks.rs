@@ -130,7 +130,7 @@ impl Engine {
         };
         match (damage.what, damage.remedy.is_empty()) {
             (LeafIndex, true) => damage.outcome = DamageOutcome::Mended,
-            (Disk, true) => self.quarantine_damaged(work, image, &mut damage)?,
+            (Disk, true) => self.quarantine_damaged(work, image, &mut damage, report)?,
             _ => {}
         }
         self.add_damage(image, damage, report)
@@ -141,9 +141,10 @@ impl Engine {
         work: &Work<'_>,
         image: &ImageId,
         damage: &mut Damage,
+        report: &mut ScrubReport,
     ) -> Result<(), EngineError> {
         let why = format!("{} {}", damage.why, damage.place);
-        damage.outcome = self.quarantine_image(work, image, why.trim_end())?;
+        damage.outcome = self.quarantine_image(work, image, why.trim_end(), report)?;
         damage.remedy = match damage.outcome {
             DamageOutcome::Open => WAIT.to_owned(),
             _ => self.disk_remedy(image)?,
@@ -219,6 +220,7 @@ impl Engine {
         work: &Work<'_>,
         image: &ImageId,
         why: &str,
+        report: &mut ScrubReport,
     ) -> Result<DamageOutcome, EngineError> {
         let mut changed = Vec::new();
         let mut is_complete = true;
@@ -243,7 +245,7 @@ impl Engine {
             Ok::<_, EngineError>(())
         })?;
         self.faults.reach("scrub.quarantined");
-        self.write_sidecars_of(work, &changed);
+        self.write_sidecars_of(work, image, &changed, report);
         self.faults.reach("scrub.sidecar");
         Ok(if is_complete {
             DamageOutcome::Quarantined
@@ -254,12 +256,24 @@ impl Engine {
 
     /// Writes the sidecars of versions in quarantine. For those that can't be written the scrub is
     /// left open, so that recovery writes them; the other disks are still to be looked at.
-    fn write_sidecars_of(&self, work: &Work<'_>, rows: &[VersionRow]) {
+    fn write_sidecars_of(
+        &self,
+        work: &Work<'_>,
+        image: &ImageId,
+        rows: &[VersionRow],
+        report: &mut ScrubReport,
+    ) {
         for row in rows {
-            if let Err(error) = self.write_version_sidecar(row) {
-                tracing::warn!(error = error.chain(), "a sidecar was not written");
-                work.leave_open();
-            }
+            let Err(error) = self.write_version_sidecar(row) else {
+                continue;
+            };
+            tracing::warn!(error = error.chain(), "a sidecar was not written");
+            work.leave_open();
+            report.damage.push(Damage {
+                path: self.version_sidecar_path(image, row.id),
+                subjects: vec![row.label()],
+                ..open_damage(DamagedThing::VersionSidecar, error.chain(), LOOK_AT_HOST)
+            });
         }
     }
 

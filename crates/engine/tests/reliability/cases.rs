@@ -7,7 +7,7 @@ use stampo_core::lifecycle::{State, Verb};
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
-use stampo_engine::{Engine, EngineError, Resize, ScrubOptions, Unwatched};
+use stampo_engine::{Damage, DamageOutcome, Engine, EngineError, Resize, ScrubOptions, Unwatched};
 use std::time::Duration;
 
 /// One command.
@@ -251,10 +251,24 @@ fn find_rot(engine: &Engine) -> Result<(), EngineError> {
     }
 }
 
+/// How a line of a command begins that tells of something that it could not do.
+pub const TOLD: &str = "told: ";
+
+fn is_open(damage: &Damage) -> bool {
+    damage.outcome == DamageOutcome::Open
+}
+
 fn scrub_rot(engine: &Engine) -> Result<(), EngineError> {
     let scrub = engine.submit_scrub(ScrubOptions::default())?;
     match engine.run_scrub(&scrub, &Unwatched) {
-        Err(EngineError::Damage { .. }) => Ok(()),
+        Err(EngineError::Damage { .. }) => {
+            // A scrub goes on past what it can't write, and tells of it as the command would.
+            let report = engine.scrub_report(scrub.operation)?;
+            for damage in report.damage.iter().filter(|d| is_open(d)) {
+                eprintln!("{TOLD}{}", damage.why);
+            }
+            Ok(())
+        }
         Ok(_) => panic!("the damage was not seen"),
         Err(error) => Err(error),
     }
