@@ -94,6 +94,11 @@ const READABLE: [&str; 26] = [
     "/usr/share/OVMF/",
 ];
 
+/// libblkid's settings and its list of devices, which only root writes. e2fsck asks for them to be
+/// left out; libblkid does as it is asked for root alone (`safe_getenv` in util-linux).
+const OF_BLKID: [&str; 2] = ["/etc/blkid.conf", BLKID_DEVICES];
+const BLKID_DEVICES: &str = "/run/blkid/blkid.tab";
+
 /// The places of one home.
 pub struct Allowed {
     /// The directory of the case, with the home and the image in it. Everything is allowed there.
@@ -122,11 +127,15 @@ impl Allowed {
                 Some(directory) => path.starts_with(directory),
                 None => path == Path::new(known),
             })
-            || is_process(&text);
+            || is_process(&text)
+            || !is_root() && OF_BLKID.iter().any(|known| path == Path::new(known));
         match access {
             // The way to the home, step by step; devices, by e2fsck; where programs are looked for.
             Access::Look => {
-                read || self.own.starts_with(path) || text.starts_with("/dev/") || is_program(&text)
+                read || self.own.starts_with(path)
+                    || text.starts_with("/dev/")
+                    || is_program(&text)
+                    || !is_root() && is_known_to_blkid(path)
             }
             // An intake child goes to the root, so that it holds no directory of the user's.
             Access::Read => read || path == Path::new("/"),
@@ -167,6 +176,19 @@ fn is_process(path: &str) -> bool {
     let (number, what) = rest.split_once('/').unwrap_or((rest, ""));
     number.bytes().all(|byte| byte.is_ascii_digit())
         && ["", "stat", "maps", "cgroup", "mounts", "fd"].contains(&what)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The way to a device, or a file taken for one, that libblkid has on its list: it looks whether
+/// each is still there. `<device NAME="VALUE" …>PATH</device>` is on a line (libblkid, save.c).
+fn is_known_to_blkid(path: &Path) -> bool {
+    let list = std::fs::read_to_string(BLKID_DEVICES).unwrap_or_default();
+    list.lines()
+        .filter_map(|line| line.rsplit_once("</device>")?.0.rsplit_once('>'))
+        .any(|(_, device)| Path::new(device).starts_with(path))
 }
 
 /// A program in one of the directories of [`SEARCH_PATH`].

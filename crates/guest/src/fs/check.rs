@@ -95,8 +95,9 @@ pub fn e2fsck_clean_within(
 }
 
 /// The image is handed over as standard input, so that no character of its path means anything to
-/// e2fsck (it takes options after a `?`). libblkid is kept from its cache and configuration: it has
-/// nothing to find, and would look at devices and files of the host that are listed there.
+/// e2fsck (it takes options after a `?`). libblkid is asked to leave its settings and its cache
+/// alone: there is nothing to find, and it would look at the devices of the host that are listed
+/// there. It does so for root; for others it reads both, which only root can write.
 fn command(offset_bytes: u64) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new("e2fsck");
