@@ -8,6 +8,7 @@ use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
 use stampo_engine::{Damage, DamageOutcome, Engine, EngineError, Resize, ScrubOptions, Unwatched};
+use stampo_store::OperationState;
 use std::time::Duration;
 
 /// One command.
@@ -301,10 +302,11 @@ fn failing_build(engine: &Engine) -> Result<(), EngineError> {
         .read(|tx| tx.recent_operations(1))
         .expect("rows")
         .remove(0);
-    assert!(
-        last.error
-            .is_some_and(|kept| kept.contains("build-failed.log"))
-    );
+    match last.error {
+        Some(kept) => assert!(kept.contains("build-failed.log"), "{kept}"),
+        // A fault of a test: its end could not be recorded, and is left to recovery.
+        None => assert_eq!(last.state, OperationState::Running),
+    }
     Ok(())
 }
 
