@@ -18,6 +18,9 @@ use stampo_core::ids::{ImageId, OperationId, VersionId};
 use stampo_core::lifecycle::State;
 use stampo_core::names::TemplateName;
 use stampo_core::size::ByteSize;
+use stampo_image::durable;
+use stampo_image::identity::{LeafIndex, leaf_index};
+use stampo_image::progress::Progress;
 use stampo_store::{OperationRow, OperationState, VersionRow};
 use std::path::Path;
 use uuid::Uuid;
@@ -87,32 +90,55 @@ impl Engine {
         row: &mut VersionRow,
         staged: &Path,
     ) -> Result<ImageId, EngineError> {
-        let label = row.label();
-        let index = work.phase(&label, "digest", || {
+        let index = self.take_digest(work, &row.label(), |progress| {
+            let (index, flushed) = durable::while_flushing(staged, || leaf_index(staged, progress));
+            flushed.map_err(EngineError::room("write the disk"))?;
+            index.map_err(EngineError::room("take the digest of the disk"))
+        })?;
+        row.verified_ms = Some(self.now_ms());
+        self.adopt_indexed_disk(work, row, staged, &index)
+    }
+
+    /// Runs `digest`, which makes the leaf index of a disk, as a phase.
+    pub(crate) fn take_digest(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        digest: impl FnOnce(&dyn Progress) -> Result<LeafIndex, EngineError>,
+    ) -> Result<LeafIndex, EngineError> {
+        work.phase(label, "digest", || {
             let progress = PhaseProgress {
                 work,
                 phase: "digest",
             };
-            let index = stampo_image::identity::leaf_index(staged, &progress);
+            let index = digest(&progress);
             work.not_cancelled()?;
-            let index = index.map_err(EngineError::room("take the digest of the disk"))?;
-            let id = index.image_id();
-            let detail = format!("image {}", id.short());
+            let index = index?;
+            let detail = format!("image {}", index.image_id().short());
             Ok((index, detail))
-        })?;
+        })
+    }
+
+    /// Moves a staged disk, whose leaf index is known, into the pool and fills in the row's image.
+    pub(crate) fn adopt_indexed_disk(
+        &self,
+        work: &Work<'_>,
+        row: &mut VersionRow,
+        staged: &Path,
+        index: &LeafIndex,
+    ) -> Result<ImageId, EngineError> {
         let image = index.image_id();
         self.note(work.id, PENDING_IMAGE, image.as_str().into())?;
         self.faults.reach("born.pending");
         let data = stampo_image::pool::allocated_bytes(staged)
             .map_err(EngineError::room("measure the disk"))?;
         self.pool
-            .publish_image(staged, &index, &[])
+            .publish_image(staged, index, &[])
             .map_err(EngineError::room("move the disk into the pool"))?;
         self.faults.reach("born.published");
         row.image = Some(image.clone());
         row.virtual_size = ByteSize(index.size_bytes());
         row.data = ByteSize(data);
-        row.verified_ms = Some(self.now_ms());
         Ok(image)
     }
 

@@ -19,9 +19,12 @@ use stampo_guest::fs::{check, open_read};
 use stampo_guest::seal::proof::{Exception, Proof, prove};
 use stampo_guest::seal::{SealOptions, SealOutcome, SealPlan, Selection, plan_disk, seal_disk};
 use stampo_image::copy::{Method, copy_image};
-use stampo_image::device::BlockDevice;
+use stampo_image::device::{BlockDevice, Recording, Unflushed};
+use stampo_image::durable;
+use stampo_image::identity::{self, LeafIndex};
 use stampo_image::raw::RawFile;
 use stampo_store::{ExceptionRow, VersionRow};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +38,12 @@ pub struct Seal {
     /// The version, a draft.
     pub version: VersionRow,
     selection: Selection,
+}
+
+/// A copy that was sealed, and where that changed it.
+struct SealedCopy {
+    sealed: SealOutcome,
+    changed: Vec<Range<u64>>,
 }
 
 /// A proof as it is stored: with how open it is.
@@ -154,12 +163,14 @@ impl Engine {
     fn seal_version(&self, work: &Work<'_>, seal: Seal) -> Result<VersionRow, EngineError> {
         let mut row = seal.version;
         let label = row.label();
-        let draft = row.image.clone();
         let missing = || EngineError::NotFound {
             what: "the image of",
             name: label.clone(),
         };
-        let from = self.pool.image_disk(draft.as_ref().ok_or_else(missing)?);
+        let draft = row.image.clone().ok_or_else(missing)?;
+        let from = self.pool.image_disk(&draft);
+        // Without it, everything is read.
+        let before = self.pool.leaf_index(&draft).ok();
         let staging = self
             .pool
             .stage()
@@ -179,8 +190,13 @@ impl Engine {
         self.faults.reach("seal.copied");
         let outcome = self.seal_copy(work, &label, &copy, &seal.selection)?;
         self.faults.reach("seal.edited");
-        self.check_sealed(work, &label, &copy, &outcome)?;
-        let proof = self.prove_disk(work, &label, &copy)?;
+        let (checked, flushed) = durable::while_flushing(&copy, || {
+            self.check_sealed(work, &label, &copy, &outcome.sealed)?;
+            self.prove_disk(work, &label, &copy)
+        });
+        let proof = checked?;
+        flushed.map_err(EngineError::room("write the sealed disk"))?;
+        let index = self.digest_of_sealed(work, &label, before.as_ref(), &copy, &outcome)?;
         row.proof =
             Some(serde_json::to_value(&proof).map_err(EngineError::room("record the proof"))?);
         row.state = transition(row.state, Verb::Seal, Evidence::default()).map_err(|source| {
@@ -189,7 +205,7 @@ impl Engine {
                 source,
             }
         })?;
-        self.adopt_disk(work, &mut row, &copy)?;
+        self.adopt_indexed_disk(work, &mut row, &copy, &index)?;
         self.commit_version(work, &mut row, "sealed")?;
         Ok(row)
     }
@@ -201,7 +217,7 @@ impl Engine {
         label: &str,
         copy: &Path,
         selection: &Selection,
-    ) -> Result<SealOutcome, EngineError> {
+    ) -> Result<SealedCopy, EngineError> {
         work.check_cancelled()?;
         work.progress("seal", 0, 0);
         let act = || format!("seal {label} in {}", copy.display());
@@ -209,12 +225,14 @@ impl Engine {
         let options = SealOptions {
             now_s: Some(self.now_ms() / 1000),
         };
-        let outcome =
-            seal_disk(Arc::new(disk), selection, &options).map_err(EngineError::room(act()))?;
-        let times = outcome.times;
-        let changes = format!("{} changes", outcome.plan.changes.len());
-        let discarded = format!("{} of free space", ByteSize(outcome.discarded_bytes));
-        let searched = format!("{} samples of removed secrets", outcome.samples);
+        // It is made durable as a whole, while it is proven.
+        let disk = Arc::new(Recording::new(Arc::new(Unflushed::new(Arc::new(disk)))));
+        let sealed =
+            seal_disk(disk.clone(), selection, &options).map_err(EngineError::room(act()))?;
+        let times = sealed.times;
+        let changes = format!("{} changes", sealed.plan.changes.len());
+        let discarded = format!("{} of free space", ByteSize(sealed.discarded_bytes));
+        let searched = format!("{} samples of removed secrets", sealed.samples);
         for (phase, took, detail) in [
             ("plan", times.open + times.plan, &changes),
             ("seal", times.apply, &changes),
@@ -223,7 +241,32 @@ impl Engine {
         ] {
             work.event(label, phase, detail, took)?;
         }
-        Ok(outcome)
+        let changed = disk.changed();
+        Ok(SealedCopy { sealed, changed })
+    }
+
+    /// The leaf index of the sealed copy: the draft's, `before`, with what sealing changed read
+    /// again. A bit of the draft that flipped since it was made differs from the index, so that a
+    /// verification finds it; an index that was taken of all bytes would call it right.
+    fn digest_of_sealed(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        before: Option<&LeafIndex>,
+        copy: &Path,
+        outcome: &SealedCopy,
+    ) -> Result<LeafIndex, EngineError> {
+        self.take_digest(work, label, |progress| {
+            let index = match before {
+                Some(before) => {
+                    let disk =
+                        RawFile::open_read_only(copy).map_err(EngineError::io("open", copy))?;
+                    identity::update(before, &disk, &outcome.changed, progress)
+                }
+                None => identity::leaf_index(copy, progress),
+            };
+            index.map_err(EngineError::room("take the digest of the sealed disk"))
+        })
     }
 
     /// Refuses a copy in which something removed is still to be found, or that e2fsck finds damaged.

@@ -1,9 +1,10 @@
 //! Copying a disk image: sharing its blocks where the file system can, sparsely where it can't.
 //!
-//! The copy appears under its name whole and durable, or not at all. This file does not interpret
+//! The copy appears under its name whole, or not at all. It is not durable: every copy is edited
+//! before it is given its last name, and waiting for its bytes twice would gain nothing. This file does not interpret
 //! the bytes; an overlay is made independent by [`crate::flatten`].
 
-use crate::durable::{DurableError, create_partial, ensure_removed, partial_path, rename_durably};
+use crate::durable::{DurableError, create_partial, ensure_removed, partial_path};
 use crate::progress::Progress;
 use crate::sparse::data_ranges;
 use rustix::fs::{copy_file_range, ioctl_ficlone};
@@ -72,9 +73,9 @@ pub enum CopyError {
         /// What went wrong.
         source: io::Error,
     },
-    /// The copy could not be made durable under its name.
-    #[error("finish the copy of an image")]
-    Durable(#[source] DurableError),
+    /// The copy could not be begun.
+    #[error("begin the copy of an image")]
+    Begin(#[source] DurableError),
     /// The caller's progress asked to stop.
     #[error("copy an image to {path}: it was cancelled", path = .0.display())]
     Cancelled(PathBuf),
@@ -94,9 +95,12 @@ pub fn copy_image(
     }
     let partial = partial_path(to);
     let result = copy_to_partial(from, to, &partial, method, progress).and_then(|copied| {
-        rename_durably(&partial, to)
+        std::fs::rename(&partial, to)
             .map(|()| copied)
-            .map_err(CopyError::Durable)
+            .map_err(|source| CopyError::Transfer {
+                path: to.to_owned(),
+                source,
+            })
     });
     if result.is_err() {
         // The first error is the one to report.
@@ -105,7 +109,7 @@ pub fn copy_image(
     result
 }
 
-/// Fills the partial file and makes its bytes durable.
+/// Fills the partial file.
 fn copy_to_partial(
     from: &Path,
     to: &Path,
@@ -130,28 +134,26 @@ fn copy_to_partial(
         )));
     }
     let size_bytes = metadata.len();
-    let writer = create_partial(partial).map_err(CopyError::Durable)?;
+    let writer = create_partial(partial).map_err(CopyError::Begin)?;
     let shared = method != Method::Sparse && reflink(&reader, &writer).map_err(transfer)?;
-    let copied = if shared {
-        Copied {
+    if shared {
+        Ok(Copied {
             used: Used::Reflink,
             size_bytes,
             copied_bytes: 0,
-        }
+        })
     } else if method == Method::Reflink {
-        return Err(CopyError::NoReflink(to.to_owned()));
+        Err(CopyError::NoReflink(to.to_owned()))
     } else {
         let copied_bytes = copy_sparse(&reader, &writer, size_bytes, progress)
             .map_err(transfer)?
             .ok_or_else(|| CopyError::Cancelled(to.to_owned()))?;
-        Copied {
+        Ok(Copied {
             used: Used::Sparse,
             size_bytes,
             copied_bytes,
-        }
-    };
-    writer.sync_all().map_err(transfer)?;
-    Ok(copied)
+        })
+    }
 }
 
 /// Lets `to` share all blocks of `from`; false when the file system can't (ioctl_ficlone(2)).

@@ -4,7 +4,8 @@
 //! sees a path of the host. Offsets and lengths are in bytes and need no alignment.
 
 use std::io;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Random access to the bytes of a disk.
 pub trait BlockDevice: Send + Sync {
@@ -101,6 +102,67 @@ impl BlockDevice for Unflushed {
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_writable(&self) -> bool {
+        self.device.is_writable()
+    }
+}
+
+/// A device that keeps a list of where it was changed, for [`crate::identity::update`].
+pub struct Recording {
+    device: Arc<dyn BlockDevice>,
+    changed: Mutex<Vec<Range<u64>>>,
+}
+
+impl Recording {
+    /// The same device; nothing is changed yet.
+    pub fn new(device: Arc<dyn BlockDevice>) -> Self {
+        Recording {
+            device,
+            changed: Mutex::default(),
+        }
+    }
+
+    /// Every range that a write or a discard touched until now, successful or not.
+    pub fn changed(&self) -> Vec<Range<u64>> {
+        // A panic between two pushes leaves a list that is as good as before.
+        let changed = self.changed.lock();
+        changed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Before the change is made: half of it may happen.
+    fn record(&self, offset: u64, length: u64) {
+        let range = offset..offset.saturating_add(length);
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        match changed.last_mut() {
+            Some(last) if last.end == offset => last.end = range.end,
+            _ => changed.push(range),
+        }
+    }
+}
+
+impl BlockDevice for Recording {
+    fn size_bytes(&self) -> u64 {
+        self.device.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.device.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.record(offset, buf.len() as u64);
+        self.device.write_at(offset, buf)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.record(offset, length);
+        self.device.discard(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.device.flush()
     }
 
     fn is_writable(&self) -> bool {

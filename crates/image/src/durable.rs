@@ -101,6 +101,20 @@ pub fn fsync_file(path: &Path) -> Result<(), DurableError> {
     sync().map_err(DurableError::while_doing("fsync", path))
 }
 
+/// Does `act`, which reads the file, while its bytes are made durable: the processor and the disk
+/// work at the same time.
+pub fn while_flushing<T>(path: &Path, act: impl FnOnce() -> T) -> (T, Result<(), DurableError>) {
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(|| fsync_file(path));
+        let done = act();
+        let flushed = flush.join();
+        (
+            done,
+            flushed.unwrap_or_else(|e| std::panic::resume_unwind(e)),
+        )
+    })
+}
+
 /// Waits until the names in a directory are durable.
 pub fn fsync_dir(path: &Path) -> Result<(), DurableError> {
     fsync_file(path)

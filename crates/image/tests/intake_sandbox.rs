@@ -37,6 +37,7 @@ fn what_leads_out_is_deadly() {
         "signal_init",
         "other_call",
         "read_destination",
+        "sync",
         "write_source",
     ];
     for what in attempts {

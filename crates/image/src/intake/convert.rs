@@ -93,7 +93,6 @@ fn convert_raw(
         done += length;
         progress(done, size);
     }
-    output.finish()?;
     Ok(Report {
         virtual_size_bytes: size,
         data_bytes: output.data_bytes(),

@@ -69,7 +69,8 @@ pub struct IntakeRequest<'a> {
     pub progress: &'a dyn Fn(u64, u64) -> bool,
 }
 
-/// An image that was taken in. The destination holds its disk: sparse raw, durable.
+/// An image that was taken in. The destination holds its disk: sparse raw. Its bytes
+/// are not durable yet; whoever keeps them waits for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
     /// The size of the disk, and of the destination.

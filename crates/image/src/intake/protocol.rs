@@ -146,7 +146,7 @@ pub(super) enum Message {
         /// Of these.
         total_bytes: u64,
     },
-    /// The destination is complete and durable.
+    /// The destination is complete. It is not durable.
     Taken(Report),
     /// The image is refused.
     Refused(Refusal),

@@ -53,11 +53,6 @@ impl<'fd> SparseFile<'fd> {
         self.write_run(offset, data, run, data.len())
     }
 
-    /// Waits until all of it is durable.
-    pub fn finish(&self) -> Result<(), Stop> {
-        rustix::fs::fsync(self.fd).map_err(write_fault)
-    }
-
     fn write_run(&mut self, offset: u64, data: &[u8], from: usize, to: usize) -> Result<(), Stop> {
         let mut from = from;
         while from < to {
@@ -107,7 +102,6 @@ mod tests {
         data[500_000..520_000].fill(7);
         let mut sparse = SparseFile::create(file.as_fd(), 2 << 20).expect("an empty file");
         sparse.write(512, &data).expect("space");
-        sparse.finish().expect("a sync");
         let mut back = Vec::new();
         (&file).read_to_end(&mut back).expect("readable");
         assert_eq!(back.len(), 2 << 20);

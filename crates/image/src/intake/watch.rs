@@ -153,10 +153,6 @@ fn accept(
     if !matches_declared {
         return wrong("impossible format details");
     }
-    request
-        .destination
-        .sync_all()
-        .map_err(system("make the destination durable"))?;
     let Report {
         virtual_size_bytes,
         data_bytes,

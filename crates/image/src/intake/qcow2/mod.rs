@@ -44,7 +44,6 @@ pub(super) fn convert(
     let proof = prove::prove(source, &header)?;
     let mut output = SparseFile::create(destination, header.virtual_size)?;
     copy::copy(source, &header, &mut output, crew, progress)?;
-    output.finish()?;
     Ok(Report {
         virtual_size_bytes: header.virtual_size,
         data_bytes: output.data_bytes(),

@@ -25,7 +25,6 @@ const ON_DESCRIPTOR: &[(c_long, u64)] = &[
     (libc::SYS_fstat, SOURCE),
     (libc::SYS_pwrite64, DESTINATION),
     (libc::SYS_ftruncate, DESTINATION),
-    (libc::SYS_fsync, DESTINATION),
     (libc::SYS_write, MESSAGES),
 ];
 
