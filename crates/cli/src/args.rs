@@ -285,6 +285,10 @@ pub struct AcceptArgs {
     pub reason: String,
 }
 
+/// clap makes a new line of every `{n}` in a help text; with the end of a style in it, which shows
+/// nowhere, it stays.
+const NAME_HELP: &str = "The guest's name; with {\u{1b}[0mn} for several, as in 'app-{\u{1b}[0mn}'";
+
 /// `clone`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -295,8 +299,8 @@ pub struct CloneArgs {
     /// NAME, NAME@NUMBER or NAME:CHANNEL; a bare name is the newest published version.
     #[arg(required = true)]
     pub version: Option<VersionRef>,
-    /// The guest's name; with {n} for several, as in 'app-{n}'.
-    #[arg(required = true)]
+    /// The guest's name, or how several are named.
+    #[arg(required = true, help = NAME_HELP)]
     pub name: Option<String>,
     /// How many guests.
     #[arg(short, long, value_name = "COUNT")]

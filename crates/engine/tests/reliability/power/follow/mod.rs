@@ -27,7 +27,6 @@ impl Log {
             entries: Vec::new(),
             open: HashMap::new(),
             gone: HashMap::new(),
-            named: HashMap::new(),
             parents: parents(&calls),
             // How many entries there were when each call returned.
             lengths: Vec::with_capacity(calls.len()),
@@ -76,8 +75,6 @@ struct Reader {
     open: HashMap<(u32, i32), Open>,
     /// What stood last under a path that is gone.
     gone: HashMap<String, Inode>,
-    /// The path behind a descriptor that was made from another.
-    named: HashMap<(u32, i32), String>,
     parents: HashMap<u32, u32>,
     lengths: Vec<usize>,
 }
@@ -142,22 +139,9 @@ impl Reader {
     }
 
     fn behind_argument(&self, call: &Call<'_>, at: usize) -> Option<(Inode, String)> {
-        let found = trace::descriptor(&call.args[at]).or_else(|| self.unnamed(call, at))?;
+        let found = trace::descriptor(&call.args[at])?;
         let path = self.below(&found.path)?.to_owned();
         Some((self.behind(&found)?, path))
-    }
-
-    /// A descriptor without its path: of a process whose descriptors only root may look at, the
-    /// sandboxed reader. It has those that it was started with.
-    fn unnamed(&self, call: &Call<'_>, at: usize) -> Option<Descriptor> {
-        let number = call.args[at].parse().ok()?;
-        let path = self.named.get(&self.key(call, number))?.clone();
-        let is_deleted = false;
-        Some(Descriptor {
-            number,
-            path,
-            is_deleted,
-        })
     }
 
     fn path_argument(&self, call: &Call<'_>, at: usize) -> Option<String> {

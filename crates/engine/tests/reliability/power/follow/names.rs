@@ -47,10 +47,6 @@ impl Reader {
         }
         let to = self.key(call, call.result as i32);
         let found = trace::descriptor(&call.args[0]);
-        match &found {
-            Some(found) => self.named.insert(to, found.path.clone()),
-            None => self.named.remove(&to),
-        };
         let from = found.and_then(|found| self.open.get(&self.key(call, found.number)).copied());
         match from {
             Some(open) => self.open.insert(to, open),
