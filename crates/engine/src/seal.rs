@@ -258,11 +258,7 @@ impl Engine {
     ) -> Result<LeafIndex, EngineError> {
         self.take_digest(work, label, |progress| {
             let index = match before {
-                Some(before) => {
-                    let disk =
-                        RawFile::open_read_only(copy).map_err(EngineError::io("open", copy))?;
-                    identity::update(before, &disk, &outcome.changed, progress)
-                }
+                Some(before) => identity::update(before, copy, &outcome.changed, progress),
                 None => identity::leaf_index(copy, progress),
             };
             index.map_err(EngineError::room("take the digest of the sealed disk"))

@@ -132,17 +132,23 @@ pub fn verify(
     }
 }
 
-/// The index of `device`, given `before`, its index from before the bytes in `changed` changed.
+/// The index of the raw disk at `path`, given `before`, its index from before the bytes in
+/// `changed` changed.
 ///
-/// Reads only the leaves that `changed` touches and what a new size adds. The caller vouches that
-/// nothing else changed; [`verify`] finds out.
+/// Reads only the leaves that `changed` touches and what a new size adds, holes left out. The caller
+/// vouches that nothing else changed; [`verify`] finds out.
 pub fn update(
     before: &LeafIndex,
-    device: &dyn BlockDevice,
+    path: &Path,
     changed: &[Range<u64>],
     progress: &dyn Progress,
 ) -> Result<LeafIndex, IdentityError> {
-    let size_bytes = device.size_bytes();
+    let open = |source| IdentityError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let raw = RawFile::open_read_only(path).map_err(open)?;
+    let size_bytes = raw.size_bytes();
     let mut ranges: Vec<Range<u64>> = changed
         .iter()
         .map(|r| r.start..r.end.min(size_bytes))
@@ -156,7 +162,10 @@ pub fn update(
     let touched = touched_leaves(&ranges);
     let end = size_bytes.div_ceil(LEAF_BYTES);
     let stays = |number: &u64| *number < end && touched.binary_search(number).is_err();
-    let mut leaves = hash_leaves(device, &touched, progress)?;
+    let data = touched_leaves(&data_ranges(raw.file(), size_bytes).map_err(open)?);
+    let is_data = |number: &&u64| data.binary_search(number).is_ok();
+    let to_read: Vec<u64> = touched.iter().filter(is_data).copied().collect();
+    let mut leaves = hash_leaves(&raw, &to_read, progress)?;
     leaves.extend(before.leaves().iter().filter(|(number, _)| stays(number)));
     Ok(LeafIndex::new(size_bytes, leaves))
 }
