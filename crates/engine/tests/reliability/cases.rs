@@ -232,16 +232,20 @@ fn rotten() -> Home {
 
 /// Damages the disk of an image.
 pub fn flip_a_bit(home: &std::path::Path, image: &str) {
-    let disk = home.join("images").join(image).join("disk.raw");
-    let mut bytes = std::fs::read(&disk).expect("readable");
-    bytes[70_000] ^= 1;
-    // In its place: the file is read-only, its directory is not.
-    std::fs::remove_file(&disk).expect("removed");
-    std::fs::write(&disk, bytes).expect("written");
-    let mut mode = std::fs::metadata(&disk).expect("metadata").permissions();
-    mode.set_readonly(true);
-    std::fs::set_permissions(&disk, mode).expect("read-only");
+    flip_a_bit_at(&home.join("images").join(image).join("disk.raw"), 70_000);
     std::fs::write(home.with_file_name(ROTTEN), "").expect("marked");
+}
+
+/// Flips a bit of a read-only disk.
+pub fn flip_a_bit_at(disk: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(disk).expect("readable");
+    bytes[at] ^= 1;
+    // In its place: the file is read-only, its directory is not.
+    std::fs::remove_file(disk).expect("removed");
+    std::fs::write(disk, bytes).expect("written");
+    let mut mode = std::fs::metadata(disk).expect("metadata").permissions();
+    mode.set_readonly(true);
+    std::fs::set_permissions(disk, mode).expect("read-only");
 }
 
 fn find_rot(engine: &Engine) -> Result<(), EngineError> {
@@ -403,7 +407,7 @@ fn change(engine: &Engine, verb: Verb) -> Result<(), EngineError> {
     engine.change_version(&reference("web@1"), verb).map(drop)
 }
 
-fn verify(engine: &Engine, version: &str) -> Result<(), EngineError> {
+pub fn verify(engine: &Engine, version: &str) -> Result<(), EngineError> {
     let verify = engine.submit_verify(&reference(version))?;
     engine.run_verify(verify, &Unwatched).map(drop)
 }

@@ -156,6 +156,10 @@ fn plain() -> Vec<Trial> {
             lost::an_empty_catalog_is_a_lost_one_and_one_in_use_stays,
         ),
         trial(
+            "sealing_hides_no_rot_of_the_draft",
+            rot::sealing_hides_no_rot_of_the_draft,
+        ),
+        trial(
             "each_of_a_thousand_flipped_bits_is_found",
             rot::each_of_a_thousand_flipped_bits_is_found,
         ),

@@ -13,15 +13,19 @@ mod catalog;
 mod flip;
 mod store;
 
-use crate::home::{Home, open};
+use crate::cases::{flip_a_bit_at, verify};
+use crate::home::{Home, import, make_filesystem, open, seal};
 use flip::{Flip, Place};
 use stampo_core::lifecycle::State;
 use stampo_engine::{
     Damage, DamageOutcome, DamagedThing, Engine, EngineError, Faults, ScrubOptions, ScrubReport,
     Unwatched,
 };
+use stampo_image::identity::{LEAF_BYTES, leaf_index};
+use stampo_image::progress;
+use stampo_store::VersionRow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::{Pristine, pristine};
@@ -173,4 +177,45 @@ fn redundant(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String {
         assert_eq!(row.state, whole.state_of(&row.label()), "{what}");
     }
     "found and mended".to_owned()
+}
+
+/// A bit of a draft that flips before it is sealed is found in the sealed version, too.
+pub fn sealing_hides_no_rot_of_the_draft() {
+    let source = tempfile::tempdir().expect("a temporary directory");
+    let path = source.path().join("source.raw");
+    let data = "0123456789abcdef".repeat(512 << 10);
+    make_filesystem(&path, &[("srv/data", &data)]);
+    let draft = || {
+        let home = Home::empty();
+        let row = import(&home.engine(), "web", &path).expect("an import");
+        let disk = disk_of(&home, &row);
+        (home, disk)
+    };
+    let leaves = |disk: &Path| leaf_index(disk, &progress::Unwatched).expect("an index");
+
+    let (home, disk) = draft();
+    let before = leaves(&disk);
+    let after = seal(&home.engine(), "web@1").expect("sealed");
+    let after = leaves(&disk_of(&home, &after));
+    let kept = before.leaves().iter().find(|l| after.leaves().contains(l));
+    let (leaf, _) = kept.expect("a leaf of data that sealing leaves alone");
+    verify(&home.engine(), "web@1").expect("whole");
+
+    let (home, disk) = draft();
+    let at = usize::try_from(leaf * LEAF_BYTES).expect("16 MiB at most") + 4711;
+    flip_a_bit_at(&disk, at);
+    seal(&home.engine(), "web@1").expect("sealed");
+    let found = verify(&home.engine(), "web@1");
+    assert!(
+        matches!(found, Err(EngineError::Rot { .. })),
+        "a flipped bit of leaf {leaf} became part of the version: {found:?}"
+    );
+}
+
+fn disk_of(home: &Home, row: &VersionRow) -> PathBuf {
+    let image = row.image.as_ref().expect("an image");
+    home.path()
+        .join("images")
+        .join(image.as_str())
+        .join("disk.raw")
 }
