@@ -5,18 +5,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("core", &[]),
+    ("agent-protocol", &[]),
     ("image", &["core"]),
     ("guest", &["core", "image"]),
     ("build", &["core"]),
-    ("driver", &["core"]),
-    ("driver-qemu", &["core", "driver"]),
+    ("driver", &["core", "agent-protocol"]),
+    ("driver-qemu", &["core", "driver", "agent-protocol"]),
     ("store", &["core"]),
     ("api", &["core"]),
     (
         "engine",
-        &["core", "image", "guest", "build", "driver", "store"],
+        &[
+            "core",
+            "agent-protocol",
+            "image",
+            "guest",
+            "build",
+            "driver",
+            "store",
+        ],
     ),
     (
         "server",

@@ -1,0 +1,304 @@
+//! What a message may hold, checked by whoever writes it and by whoever reads it.
+//!
+//! Types limit lists and the form of MACs, addresses and hashes; this limits texts. Nothing that
+//! passes can break out of the file, the command or the terminal that it ends up in.
+
+use crate::report::{
+    Evidence, ForkReport, Hello, HookOutcome, HostKey, Interface, Outcome, Response,
+};
+use crate::request::{Addressing, ForkRequest, GivenKey, Network, Nic, Request, SshKeys};
+use crate::values::{Cidr, Mac};
+use std::fmt;
+
+/// A value that may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalid {
+    /// What it is.
+    pub what: &'static str,
+    /// What is wrong with it; the value itself is not shown.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in a message: {}", self.what, self.why)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+type Checked = Result<(), Invalid>;
+
+fn require(good: bool, what: &'static str, why: &'static str) -> Checked {
+    if good {
+        Ok(())
+    } else {
+        Err(Invalid { what, why })
+    }
+}
+
+/// The longest time that a request may let the agent wait: an hour.
+const LONGEST_MS: u32 = 3_600_000;
+/// Texts that explain: reasons, and what a hook wrote.
+const DETAIL_BYTES: usize = 512;
+/// Linux's NAME_MAX.
+const NAME_BYTES: usize = 255;
+
+pub(crate) fn check_request(request: &Request) -> Checked {
+    match request {
+        Request::Fork(fork) => fork.validate(),
+        Request::Connect(connect) => require(
+            connect.wait_ms <= LONGEST_MS,
+            "a time to wait",
+            "over an hour",
+        ),
+        Request::Hello | Request::Identify { .. } | Request::Timings | Request::Shutdown { .. } => {
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn check_response(response: &Response) -> Checked {
+    match response {
+        Response::Hello(hello) => hello.validate(),
+        Response::Identity(evidence) => evidence.validate(),
+        Response::Forked(report) => report.validate(),
+        Response::Connected(connected) => each(&connected.interfaces, Interface::validate),
+        Response::Refused(refusal) => text(&refusal.why, DETAIL_BYTES, "a reason"),
+        Response::Timings(_) | Response::ShuttingDown => Ok(()),
+    }
+}
+
+fn each<T>(list: &[T], check: impl Fn(&T) -> Checked) -> Checked {
+    list.iter().try_for_each(check)
+}
+
+impl ForkRequest {
+    /// Whether an agent may act on it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        let seed = self.seed.expose().len();
+        require(
+            (64..=512).contains(&seed),
+            "the seed",
+            "not 64 to 512 bytes",
+        )?;
+        // The year 2020: an earlier clock is a mistake. The kernel takes signed 64-bit times.
+        let clock = 1_577_836_800_000_000_000..=i64::MAX as u64;
+        require(
+            clock.contains(&self.clock_unix_ns),
+            "the clock",
+            "before 2020 or after 2262",
+        )?;
+        hostname(&self.identity.hostname)?;
+        machine_id(&self.identity.machine_id)?;
+        require(
+            self.hook_limit_ms <= LONGEST_MS,
+            "the hooks' time",
+            "over an hour",
+        )?;
+        each(&self.nics, Nic::validate)?;
+        unique(self.nics.iter().map(|nic| nic.old_mac), "an old MAC")?;
+        unique(self.nics.iter().map(|nic| nic.new_mac), "a new MAC")?;
+        match &self.ssh_keys {
+            SshKeys::Keep => Ok(()),
+            SshKeys::Make(kinds) => unique(kinds.iter().copied(), "a kind of host key"),
+            SshKeys::Given(keys) => {
+                each(keys, GivenKey::validate)?;
+                unique(keys.iter().map(|key| key.kind), "a kind of host key")
+            }
+        }
+    }
+}
+
+fn unique<T: PartialEq>(list: impl Iterator<Item = T>, what: &'static str) -> Checked {
+    let mut seen = Vec::new();
+    for entry in list {
+        require(!seen.contains(&entry), what, "there twice")?;
+        seen.push(entry);
+    }
+    Ok(())
+}
+
+impl Nic {
+    fn validate(&self) -> Checked {
+        let unicast = |mac: Mac| require(mac.is_unicast(), "a MAC", "not that of one machine");
+        unicast(self.old_mac)?;
+        unicast(self.new_mac)?;
+        match &self.addressing {
+            Addressing::Dhcp => Ok(()),
+            Addressing::Static(network) => network.validate(),
+        }
+    }
+}
+
+impl Network {
+    fn validate(&self) -> Checked {
+        require(
+            !self.addresses.is_empty(),
+            "a fixed network",
+            "without an address",
+        )?;
+        each(&self.addresses, |cidr: &Cidr| {
+            let bad = cidr.address.is_unspecified() || cidr.address.is_multicast();
+            require(
+                !bad && cidr.prefix > 0,
+                "an address",
+                "not that of one machine",
+            )
+        })?;
+        unique(
+            self.gateways.iter().map(|ip| ip.is_ipv4()),
+            "a family's gateway",
+        )
+    }
+}
+
+impl GivenKey {
+    /// The form alone; whether it is a key of its kind is found out when it is written.
+    fn validate(&self) -> Checked {
+        let pem = self.private.expose();
+        let framed = pem.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----\n")
+            && pem.ends_with(b"-----END OPENSSH PRIVATE KEY-----\n");
+        let plain = pem
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() || matches!(byte, b'\n' | b' '));
+        require(
+            framed && plain && pem.len() <= 4096,
+            "a host key",
+            "not a private key in OpenSSH's form",
+        )
+    }
+}
+
+impl ForkReport {
+    /// Whether a host may use it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        each(&self.items, |done| match &done.outcome {
+            Outcome::Done => Ok(()),
+            Outcome::NotNeeded { why } | Outcome::Failed { why } => {
+                text(why, DETAIL_BYTES, "a reason")
+            }
+        })?;
+        unique(self.items.iter().map(|done| done.item), "an item")?;
+        each(&self.hooks, HookOutcome::validate)?;
+        self.evidence.validate()
+    }
+}
+
+impl HookOutcome {
+    fn validate(&self) -> Checked {
+        text(&self.name, NAME_BYTES, "a hook's name")?;
+        text(&self.detail, DETAIL_BYTES, "a hook's output")
+    }
+}
+
+impl Hello {
+    fn validate(&self) -> Checked {
+        text(&self.agent, 64, "the agent's version")?;
+        text(&self.kernel, 128, "the kernel's release")
+    }
+}
+
+impl Evidence {
+    /// Whether a host may use it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        uuid(&self.uuid, "a uuid")?;
+        uuid(&self.boot_id, "the boot id")?;
+        machine_id(&self.machine_id)?;
+        hostname(&self.hostname)?;
+        text(&self.kernel, 128, "the kernel's release")?;
+        each(&self.interfaces, Interface::validate)?;
+        each(&self.host_keys, HostKey::validate)
+    }
+}
+
+impl Interface {
+    fn validate(&self) -> Checked {
+        // Linux's IFNAMSIZ with its zero.
+        let name = (1..16).contains(&self.name.len())
+            && self.name.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+        require(name, "an interface", "not a name")
+    }
+}
+
+impl HostKey {
+    fn validate(&self) -> Checked {
+        let base64 = |t: &str| {
+            t.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='))
+        };
+        let public = self
+            .public
+            .strip_prefix(self.kind.algorithm())
+            .and_then(|rest| rest.strip_prefix(' '));
+        require(
+            public.is_some_and(|key| (40..512).contains(&key.len()) && base64(key)),
+            "a host key",
+            "not a public key of its kind",
+        )?;
+        let print = self.fingerprint.strip_prefix("SHA256:");
+        require(
+            print.is_some_and(|print| print.len() == 43 && base64(print)),
+            "a fingerprint",
+            "not a SHA-256 as ssh shows it",
+        )
+    }
+}
+
+/// RFC 1123, section 2.1, within what Linux takes (HOST_NAME_MAX for the first label).
+fn hostname(name: &str) -> Checked {
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    require(
+        name.len() <= 253 && name.split('.').all(label),
+        "the host name",
+        "not letters, digits and '-' with '.' between labels",
+    )
+}
+
+/// machine-id(5).
+fn machine_id(id: &str) -> Checked {
+    let good = id.len() == 32
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        && id.bytes().any(|b| b != b'0');
+    require(good, "the machine-id", "not 32 lower-case hex digits")
+}
+
+/// RFC 9562, section 4, in lower case.
+fn uuid(id: &str, what: &'static str) -> Checked {
+    let good = id.len() == 36
+        && id.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
+        });
+    require(good, what, "not a UUID in lower case")
+}
+
+/// Anything that a terminal shows as one line and does not obey.
+fn text(text: &str, most: usize, what: &'static str) -> Checked {
+    require(text.len() <= most, what, "too long")?;
+    // Also what changes the direction of writing, or has no width.
+    let shown =
+        |c: char| c.is_ascii_graphic() || c == ' ' || (c.is_alphanumeric() && !c.is_ascii());
+    let mark = |c: char| matches!(c, '…' | '’' | '‘' | '“' | '”' | '–' | '·' | '\u{FFFD}');
+    require(
+        text.chars().all(|c| shown(c) || mark(c)),
+        what,
+        "not printable",
+    )
+}
