@@ -8,13 +8,16 @@
 //! under emulation, and NVMe, TPM and PCI Express hotplug want q35.
 
 mod disks;
+mod machine;
 mod network;
+
+pub(crate) use machine::Machine;
 
 use crate::firmware::UefiFirmware;
 use crate::place::Place;
 use serde_json::{Value, json};
 use stampo_core::hardware::{DiskBus, Firmware};
-use stampo_driver::{Acceleration, DriverError, GuestDefinition, Link};
+use stampo_driver::{Acceleration, DriverError, GuestDefinition, Link, MemoryImageDir, Start};
 use std::path::Path;
 
 /// What of the host shows in the arguments.
@@ -25,6 +28,12 @@ pub(crate) struct HostFacts<'a> {
     pub uefi: Option<&'a UefiFirmware>,
     /// Whether QEMU was built with seccomp.
     pub sandbox: bool,
+    /// The machine type, with its version.
+    pub machine: &'a str,
+    /// Whether QEMU can give private memory of a file that it only reads.
+    pub reads_only: bool,
+    /// The host's processor, where the guest sees it.
+    pub processor: Option<&'a str>,
 }
 
 /// All arguments for one guest, without the program's name.
@@ -35,6 +44,7 @@ pub(crate) fn build(
 ) -> Result<Vec<String>, DriverError> {
     let mut args = Arguments::default();
     machine(&mut args, guest, host)?;
+    memory(&mut args, guest, host)?;
     identity(&mut args, guest);
     control(&mut args, place);
     args.device(json!({"driver": "virtio-rng-pci", "rng": "rng0"}));
@@ -55,11 +65,15 @@ pub(crate) fn check(
     guest: &GuestDefinition,
     uefi: Option<&UefiFirmware>,
 ) -> Result<(), DriverError> {
+    guest.check_start()?;
     let acceleration = Acceleration::Kvm;
     let host = HostFacts {
         acceleration: &acceleration,
         uefi,
         sandbox: false,
+        machine: "q35",
+        reads_only: true,
+        processor: None,
     };
     build(guest, &Place::at(&guest.directory), &host).map(drop)
 }
@@ -106,7 +120,10 @@ fn machine(
         .extend(["-nodefaults", "-no-user-config"].map(str::to_owned));
     args.pair("-name", format!("guest={}", quoted(&guest.name)));
     // With graphics=off SeaBIOS and the boot loader speak on the serial console.
-    let mut machine = "q35,graphics=off,vmport=off".to_owned();
+    let mut machine = format!("{},graphics=off,vmport=off", host.machine);
+    if image(guest).is_some() {
+        machine.push_str(",memory-backend=ram0");
+    }
     if guest.firmware() == Firmware::Uefi {
         machine.push_str(",pflash0=firmware,pflash1=vars");
         firmware(args, guest, host)?;
@@ -128,6 +145,44 @@ fn machine(
     args.pair("-display", "none");
     args.pair("-rtc", "base=utc");
     args.pair("-boot", "strict=on");
+    Ok(())
+}
+
+/// The directory of the memory image that the guest is started for, or from.
+fn image(guest: &GuestDefinition) -> Option<&Path> {
+    match &guest.start {
+        Start::BootToFreeze { image } | Start::Resume { image } => Some(image),
+        Start::Boot | Start::BootResumed => None,
+    }
+}
+
+/// The file that is the guest's memory: shared while it is to be frozen, private pages above a
+/// file that is only read once it is.
+fn memory(
+    args: &mut Arguments,
+    guest: &GuestDefinition,
+    host: &HostFacts,
+) -> Result<(), DriverError> {
+    let Some(image) = image(guest) else {
+        return Ok(());
+    };
+    let resumes = matches!(guest.start, Start::Resume { .. });
+    let mut backend = json!({
+        "qom-type": "memory-backend-file", "id": "ram0", "share": !resumes,
+        "size": guest.hardware.memory.bytes() >> 20 << 20,
+        "mem-path": path_text(&MemoryImageDir::at(image).memory())?,
+    });
+    if resumes && host.reads_only {
+        // Without the second, the guest's memory would be read-only to the guest, too.
+        backend["readonly"] = true.into();
+        backend["rom"] = "off".into();
+    }
+    args.pair("-object", backend.to_string());
+    if resumes {
+        // It waits until it is told what to load, and then until it is told to go on.
+        args.pair("-incoming", "defer");
+        args.0.push("-S".to_owned());
+    }
     Ok(())
 }
 
@@ -178,7 +233,8 @@ fn identity(args: &mut Arguments, guest: &GuestDefinition) {
     args.pair("-object", "rng-random,id=rng0,filename=/dev/urandom");
 }
 
-/// The monitor, the serial console with its log, and the guest agent's channel.
+/// The monitor, the serial console with its log, and the channels of the guest agent and of
+/// stampo's own.
 fn control(args: &mut Arguments, place: &Place) {
     let socket = |id: &str, path: &Path, more: &str| {
         let path = quoted(&place.socket_argument(path).to_string_lossy());
@@ -200,6 +256,10 @@ fn control(args: &mut Arguments, place: &Place) {
     args.device(json!({"driver": "virtio-serial-pci", "id": "channels"}));
     args.device(json!({
         "driver": "virtserialport", "bus": "channels.0", "chardev": "agent", "name": "org.qemu.guest_agent.0",
+    }));
+    args.pair("-chardev", socket("channel", &place.channel_socket(), ""));
+    args.device(json!({
+        "driver": "virtserialport", "bus": "channels.0", "chardev": "channel", "name": "dev.stampo.agent.0",
     }));
 }
 

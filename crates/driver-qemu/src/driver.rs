@@ -1,17 +1,18 @@
 //! [`QemuDriver`]: the trait's calls, each handed to the file of its verb.
 
 use crate::agent::Agent;
-use crate::argv;
+use crate::argv::{self, Machine};
 use crate::host::Host;
 use crate::options::Options;
 use crate::place::{self, Place};
+use crate::qmp::Qmp;
 use crate::wire::{Deadline, WireError, printable};
-use crate::{running, start, stop, tpm};
+use crate::{freeze, running, start, stop, tpm};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use stampo_driver::{
-    Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition, Power,
-    StopMethod, StoppedBy,
+    Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition,
+    MemoryImage, Power, StopMethod, StoppedBy,
 };
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -169,6 +170,28 @@ impl Driver for QemuDriver {
         Ok(Ensured::Changed)
     }
 
+    fn ensure_frozen(&self, id: GuestId) -> Result<(Ensured, MemoryImage), DriverError> {
+        let (place, definition) = self.defined(id)?;
+        let frozen = freeze::ensure(&definition, &place, &self.host);
+        self.reap(Vec::new());
+        frozen
+    }
+
+    fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {
+        let (place, _) = self.defined(id)?;
+        let name = running::find(&place, id)?.ok_or(DriverError::NotRunning(id))?;
+        let deadline = Deadline::after(self.host.options().start_limit);
+        let set = || -> Result<(), WireError> {
+            let args = name.arguments().map_err(WireError::Io)?;
+            let mut qmp = Qmp::connect(&place.qmp_socket(), deadline)?;
+            qmp.set_links(&Machine::read(&args).netdevs, up, deadline)
+        };
+        set().map_err(|error| DriverError::Program {
+            program: "qemu".to_owned(),
+            why: format!("the links were not set: {error}"),
+        })
+    }
+
     fn observe(&self, id: GuestId) -> Result<Power, DriverError> {
         self.reap(Vec::new());
         let place = self.place(id);
@@ -246,6 +269,10 @@ impl Driver for QemuDriver {
 
     fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError> {
         Ok(self.running(id)?.console_socket())
+    }
+
+    fn agent_channel(&self, id: GuestId) -> Result<PathBuf, DriverError> {
+        Ok(self.running(id)?.channel_socket())
     }
 
     fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError> {

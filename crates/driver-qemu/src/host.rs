@@ -3,7 +3,9 @@
 //! Listing guests or reading a definition must not start a program, least of all a probe; so
 //! nothing is looked up when the driver is opened.
 
+use crate::argv::HostFacts;
 use crate::firmware::{self, UefiFirmware};
+use crate::machines::Machines;
 use crate::options::{AccelerationChoice, Options};
 use crate::probe;
 use crate::program::{self, Qemu};
@@ -19,7 +21,9 @@ pub(crate) struct Host {
     options: Options,
     cache_dir: PathBuf,
     qemu: OnceLock<Qemu>,
-    sandbox: OnceLock<bool>,
+    /// Whether there is seccomp, and the machine types.
+    machines: OnceLock<(bool, Machines)>,
+    processor: OnceLock<String>,
     acceleration: OnceLock<Acceleration>,
     uefi: OnceLock<Option<UefiFirmware>>,
 }
@@ -34,7 +38,8 @@ impl Host {
             options,
             cache_dir,
             qemu: OnceLock::new(),
-            sandbox: OnceLock::new(),
+            machines: OnceLock::new(),
+            processor: OnceLock::new(),
             acceleration: OnceLock::new(),
             uefi: OnceLock::new(),
         }
@@ -42,6 +47,11 @@ impl Host {
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The directory for what is found out about the host.
+    pub fn cache_dir(&self) -> &Path {
+        &self.cache_dir
     }
 
     /// The emulator. A missing one is looked for again at the next call.
@@ -55,15 +65,46 @@ impl Host {
 
     /// Whether the emulator was built with seccomp.
     pub fn sandbox(&self) -> Result<bool, DriverError> {
+        Ok(self.build()?.0)
+    }
+
+    /// The machine types that the emulator has.
+    pub fn machines(&self) -> Result<&Machines, DriverError> {
+        Ok(&self.build()?.1)
+    }
+
+    fn build(&self) -> Result<&(bool, Machines), DriverError> {
         let qemu = self.qemu()?;
-        Ok(*self.sandbox.get_or_init(|| {
-            let mut command = Command::new(&qemu.path);
-            command.args(["-sandbox", "on", "-machine", "help"]);
-            let done = program::run(&mut command, Duration::from_secs(20))
-                .ok()
-                .flatten();
-            done.is_some_and(|done| done.status.success())
+        Ok(self.machines.get_or_init(|| {
+            let list = |more: &[&str]| {
+                let mut command = Command::new(&qemu.path);
+                command.args(more).args(["-machine", "help"]);
+                let done = program::run(&mut command, Duration::from_secs(20));
+                let done = done.ok().flatten().filter(|done| done.status.success());
+                done.map(|done| Machines::parse(&done.output))
+            };
+            match list(&["-sandbox", "on"]) {
+                Some(machines) => (true, machines),
+                None => (false, list(&[]).unwrap_or_else(|| Machines::parse(""))),
+            }
         }))
+    }
+
+    /// What of the host shows in a guest's arguments. Without a machine type, this QEMU's newest.
+    pub fn facts<'a>(&'a self, machine: Option<&'a str>) -> Result<HostFacts<'a>, DriverError> {
+        let acceleration = self.acceleration()?;
+        let processor = || self.processor.get_or_init(processor).as_str();
+        Ok(HostFacts {
+            acceleration,
+            uefi: self.uefi(),
+            sandbox: self.sandbox()?,
+            machine: match machine {
+                Some(machine) => machine,
+                None => &self.machines()?.q35,
+            },
+            reads_only: self.qemu()?.version >= crate::resume::READS_ONLY,
+            processor: matches!(acceleration, Acceleration::Kvm).then(processor),
+        })
     }
 
     /// What runs guest code; probes at most once.
@@ -101,8 +142,20 @@ impl Host {
             firmware,
             tpm: self.swtpm().is_some(),
             bridge: bridge_helper().is_ok(),
+            memory_images: true,
         })
     }
+}
+
+/// The host's processor as a guest on KVM sees it: its model, and a hash of what it can do.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(": ")?.1.to_owned())
+    };
+    let can = stampo_driver::memory_image::machine_hash(&[field("flags").unwrap_or_default()]);
+    format!("{}, {can}", field("model name").unwrap_or_default())
 }
 
 /// The program that lets ordinary users attach to bridges, if it can be used here; the error says

@@ -13,15 +13,18 @@ mod argv;
 pub mod doctor;
 mod driver;
 mod firmware;
+mod freeze;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;
+mod machines;
 mod options;
 mod place;
 mod probe;
 mod process;
 mod program;
 mod qmp;
+mod resume;
 mod running;
 mod start;
 mod stop;

@@ -5,7 +5,8 @@
 //! process.json     the running process's name       console.sock  its serial console
 //! lock             held while a guest is started    qmp.sock      QEMU's monitor
 //! vars.fd          its own firmware variables       agent.sock    the guest agent
-//! tpm/, tpm.sock   its own TPM                      qemu.pid      written by QEMU
+//! tpm/, tpm.sock   its own TPM                      channel.sock  stampo's own agent
+//! resumed          it went on from a memory image   qemu.pid      written by QEMU
 //!                                                   qemu.log      QEMU's own complaints
 //! ```
 //! The directory belongs to the caller, who may keep disks in it; the driver touches only these.
@@ -83,6 +84,11 @@ impl Place {
         self.dir.join("agent.sock")
     }
 
+    /// The channel to stampo's own agent.
+    pub fn channel_socket(&self) -> PathBuf {
+        self.dir.join("channel.sock")
+    }
+
     pub fn pid_file(&self) -> PathBuf {
         self.dir.join("qemu.pid")
     }
@@ -97,6 +103,34 @@ impl Place {
 
     pub fn tpm_socket(&self) -> PathBuf {
         self.dir.join("tpm.sock")
+    }
+
+    fn resumed_path(&self) -> PathBuf {
+        self.dir.join("resumed")
+    }
+
+    /// Whether the guest may have gone on from its memory image.
+    pub fn is_resumed(&self) -> Result<bool, DriverError> {
+        let path = self.resumed_path();
+        path.try_exists()
+            .map_err(DriverError::io("look for", &path))
+    }
+
+    /// Marks, durably, that the guest goes on from its memory image now.
+    pub fn mark_resumed(&self) -> Result<(), DriverError> {
+        let path = self.resumed_path();
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let options = options.create(true).append(true).mode(0o600);
+            options.open(&path)?.sync_all()?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(DriverError::io("write", &path))
+    }
+
+    /// Takes the mark back: it turned out that the guest executed nothing.
+    pub fn unmark_resumed(&self) -> Result<(), DriverError> {
+        remove_file(&self.resumed_path())
     }
 
     fn lock_path(&self) -> PathBuf {
@@ -158,6 +192,7 @@ impl Place {
         let sockets = [
             self.qmp_socket(),
             self.agent_socket(),
+            self.channel_socket(),
             self.console_socket(),
             self.tpm_socket(),
         ];
@@ -176,6 +211,7 @@ impl Place {
         remove_file(&self.definition_path())?;
         self.sweep()?;
         remove_file(&self.vars())?;
+        remove_file(&self.resumed_path())?;
         for log in [
             self.console_log(),
             self.old_console_log(),
@@ -209,6 +245,18 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, D
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|e| DriverError::io("parse", path)(e.into()))
+}
+
+/// Writes a JSON file that is worth nothing after a power cut, and then may be torn: what it says
+/// is about processes.
+pub(crate) fn write_passing_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DriverError> {
+    let write = || -> io::Result<()> {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let mut fresh = tempfile::NamedTempFile::new_in(dir)?;
+        fresh.write_all(&serde_json::to_vec_pretty(value)?)?;
+        fresh.persist(path).map(drop).map_err(|e| e.error)
+    };
+    write().map_err(DriverError::io("write", path))
 }
 
 /// Writes a JSON file so that a reader sees the old or the new content, also after a power cut.

@@ -154,7 +154,12 @@ impl Qemu {
 /// The number in "QEMU emulator version 10.0.2 (Debian …)".
 fn parse_version(text: &str) -> Option<Version> {
     let (_, rest) = text.split_once("version ")?;
-    let number = rest
+    parse_number(rest)
+}
+
+/// The number at the beginning of "10.0.2 (Debian …)".
+pub(crate) fn parse_number(text: &str) -> Option<Version> {
+    let number = text
         .split(|c: char| !c.is_ascii_digit() && c != '.')
         .next()?;
     let mut parts = number.split('.').map(str::parse);

@@ -3,19 +3,28 @@
 //! Protocol: QEMU `docs/interop/qmp-spec.rst`. QEMU serves one client at a time; others wait in
 //! the socket's queue, so a connection is made for one purpose and closed at once.
 
+mod migration;
+
+use crate::program::Version;
 use crate::wire::{Deadline, Wire, WireError};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::path::Path;
 use uuid::Uuid;
 
 /// QMP answers that stampo asks for are short; `query-…` of a large machine stays below this.
 const LONGEST_LINE: usize = 1 << 20;
 
+/// Events about migrations that are kept until they are asked for; a migration makes six.
+const MOST_EVENTS: usize = 64;
+
 /// A connection to one QEMU's monitor, ready for commands.
 pub(crate) struct Qmp {
     wire: Wire,
     next_id: u64,
+    /// What `MIGRATION` events said since the last migration began.
+    migrations: VecDeque<String>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +40,9 @@ struct Message {
     error: Option<Failure>,
     #[serde(rename = "QMP")]
     greeting: Option<Value>,
+    event: Option<String>,
+    #[serde(default)]
+    data: Value,
 }
 
 impl Qmp {
@@ -41,7 +53,11 @@ impl Qmp {
 
     /// Negotiates on a connection that was made before.
     pub fn greet(wire: Wire, deadline: Deadline) -> Result<Self, WireError> {
-        let mut qmp = Qmp { wire, next_id: 1 };
+        let mut qmp = Qmp {
+            wire,
+            next_id: 1,
+            migrations: VecDeque::new(),
+        };
         if qmp.message(deadline)?.greeting.is_none() {
             return Err(WireError::Malformed("no QMP greeting".to_owned()));
         }
@@ -49,21 +65,32 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Runs one command; events in between are skipped.
+    /// Runs one command; of the events in between only those about migrations are kept.
     pub fn command(
         &mut self,
         name: &str,
         arguments: Value,
         deadline: Deadline,
     ) -> Result<Value, WireError> {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.number();
         let mut line = json!({"execute": name, "arguments": arguments, "id": id}).to_string();
         line.push('\n');
         self.wire.send(line.as_bytes(), deadline)?;
+        self.answer(name, id, deadline)
+    }
+
+    /// A number for the next command.
+    fn number(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    /// Waits for the answer to the command of this number.
+    fn answer(&mut self, name: &str, id: u64, deadline: Deadline) -> Result<Value, WireError> {
         loop {
             let message = self.message(deadline)?;
             if message.id != Some(id) {
+                self.remember(&message);
                 continue;
             }
             return match (message.returned, message.error) {
@@ -71,6 +98,31 @@ impl Qmp {
                 (_, Some(failure)) => Err(WireError::refused(name, &failure.desc)),
                 (None, None) => Err(WireError::Malformed(format!("{name} returned nothing"))),
             };
+        }
+    }
+
+    fn remember(&mut self, message: &Message) {
+        if message.event.as_deref() != Some("MIGRATION") {
+            return;
+        }
+        let status = message.data.get("status").and_then(Value::as_str);
+        if self.migrations.len() < MOST_EVENTS {
+            self.migrations.extend(status.map(str::to_owned));
+        }
+    }
+
+    /// QEMU's version.
+    pub fn version(&mut self, deadline: Deadline) -> Result<Version, WireError> {
+        let value = self.command("query-version", json!({}), deadline)?;
+        let number = |part: &str| {
+            let number = value.get("qemu")?.get(part)?.as_u64()?;
+            u32::try_from(number).ok()
+        };
+        match (number("major"), number("minor"), number("micro")) {
+            (Some(major), Some(minor), Some(micro)) => Ok(Version(major, minor, micro)),
+            _ => Err(WireError::Malformed(
+                "query-version gave no version".to_owned(),
+            )),
         }
     }
 

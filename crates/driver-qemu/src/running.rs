@@ -1,9 +1,9 @@
 //! Finding the process of a guest.
 //!
-//! Two sources, in this order: the name that was recorded when the guest was started, and the
+//! Two sources, in this order: the name that was recorded before the process became QEMU, and the
 //! monitor's socket, which tells by its peer credentials (`unix(7)`, `SO_PEERCRED`) which process
-//! listens on it. The second finds a QEMU that was started just before our process died; it is
-//! then adopted by recording its name.
+//! listens on it. The second finds a QEMU whose record was lost; it is then adopted by recording
+//! its name.
 
 use crate::place::{self, Place};
 use crate::process::{ProcessName, is_gone};
@@ -42,7 +42,35 @@ pub(crate) fn find(place: &Place, id: GuestId) -> Result<Option<ProcessName>, Dr
 
 /// Records the guest's process.
 pub(crate) fn record(place: &Place, name: &ProcessName) -> Result<(), DriverError> {
-    place::write_json(&place.process_path(), name)
+    place::write_passing_json(&place.process_path(), name)
+}
+
+/// Waits until the monitor of a guest that another process started listens; false when the guest's
+/// process has ended instead.
+pub(crate) fn await_listening(
+    place: &Place,
+    name: &ProcessName,
+    deadline: Deadline,
+) -> Result<bool, DriverError> {
+    loop {
+        match Wire::connect(&place.qmp_socket(), deadline) {
+            Err(WireError::Connect(e))
+                if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+            // It listens, even where it is too busy to answer.
+            _ => return Ok(true),
+        }
+        let path = place.process_path();
+        let alive = name.is_alive();
+        if !alive.map_err(DriverError::io("check the process in", &path))? {
+            return Ok(false);
+        }
+        if !deadline.sleep(Duration::from_millis(5)) {
+            return Err(DriverError::Program {
+                program: "qemu".to_owned(),
+                why: "it was started before, and its monitor did not appear in time".to_owned(),
+            });
+        }
+    }
 }
 
 /// The process that listens on the monitor's socket, if it was started for this guest.

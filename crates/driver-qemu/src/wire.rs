@@ -3,7 +3,10 @@
 //! The other side may be hostile (a guest's agent is), so every call has a deadline, every line
 //! has a greatest length, and nothing is kept that was not asked for.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -131,6 +134,30 @@ impl Wire {
             }
         }
         Ok(())
+    }
+
+    /// Sends all bytes before the deadline, an open file with the first of them (`SCM_RIGHTS`,
+    /// `unix(7)`).
+    pub fn send_with(
+        &mut self,
+        bytes: &[u8],
+        file: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<(), WireError> {
+        let left = deadline.left().ok_or(WireError::Timeout)?;
+        self.stream
+            .set_write_timeout(Some(left))
+            .map_err(WireError::Io)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [file];
+        if !control.push(SendAncillaryMessage::ScmRights(&files)) {
+            return Err(WireError::Malformed("no room for a descriptor".to_owned()));
+        }
+        let vectors = [io::IoSlice::new(bytes)];
+        let sent = sendmsg(&self.stream, &vectors, &mut control, SendFlags::NOSIGNAL)
+            .map_err(|e| WireError::Io(e.into()))?;
+        self.send(&bytes[sent..], deadline)
     }
 
     /// The next line without its end, at most `limit` bytes long.

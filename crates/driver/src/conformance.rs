@@ -5,11 +5,13 @@
 //! real guests elsewhere.
 
 mod definition;
+mod memory;
 mod power;
 mod sharing;
 
 use crate::{Driver, DriverError, GuestDefinition, Power, StopMethod};
 use stampo_core::ids::GuestId;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How a fixture's guest takes a request to stop.
@@ -34,6 +36,13 @@ pub trait Fixture {
 
     /// Ends a running guest from outside, as a crash would.
     fn crash(&self, id: GuestId);
+
+    /// Where a memory image can be made; nothing is there yet. Each call gives another one.
+    fn image_dir(&self) -> PathBuf;
+
+    /// Whether the cable of the running guest's first interface is plugged in, as its guest sees
+    /// it.
+    fn links_are_up(&self, id: GuestId) -> bool;
 }
 
 /// A rule, and the case that checks it.
@@ -90,6 +99,35 @@ const CASES: &[Case] = &[
         sharing::two_starts,
     ),
     ("two drivers may stop one guest at once", sharing::two_stops),
+    (
+        "only a running guest that was started for it is frozen",
+        memory::not_frozen,
+    ),
+    (
+        "freezing twice freezes once, and the guest never runs on",
+        memory::freeze_twice,
+    ),
+    (
+        "many guests start from one memory image, which stays as it was",
+        memory::resume_many,
+    ),
+    (
+        "a resumed guest's links are down until they are plugged in",
+        memory::links,
+    ),
+    (
+        "another machine than the frozen one is refused by name",
+        memory::unfit,
+    ),
+    (
+        "a memory image that is not whole is refused",
+        memory::damaged,
+    ),
+    (
+        "a memory image is good for one start of a guest",
+        memory::resume_once,
+    ),
+    ("what can't be copied is not frozen", memory::not_copied),
 ];
 
 /// Runs every case, each in a place of its own; panics at the first rule that is broken.

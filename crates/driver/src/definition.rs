@@ -27,8 +27,45 @@ pub struct Disk {
     pub format: DiskFormat,
     /// For an overlay: the raw base it reads from, opened read-only.
     pub backing: Option<PathBuf>,
+    /// Read-only qcow2 files between an overlay and its base, the one next to the overlay first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<PathBuf>,
     /// The serial number that the guest sees; at most 20 bytes.
     pub serial: String,
+}
+
+/// What a start of the guest begins with.
+///
+/// The machine that memory images are made of is not quite the ordinary one (its interfaces can be
+/// replaced while it runs), so a guest of one kind can't become the other without its guest
+/// noticing: interfaces have other names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Start {
+    /// A boot of an ordinary machine.
+    #[default]
+    Boot,
+    /// A boot of a machine whose memory is a file in this directory, so that it can be frozen
+    /// ([`crate::Driver::ensure_frozen`]).
+    BootToFreeze {
+        /// The directory of the memory image to be.
+        image: PathBuf,
+    },
+    /// The first start goes on from the memory image in this directory, with the interfaces' links
+    /// down. A second is refused: by then the guest's disk is newer than the memory.
+    Resume {
+        /// The directory of the memory image.
+        image: PathBuf,
+    },
+    /// A boot of a machine that was resumed before.
+    BootResumed,
+}
+
+impl Start {
+    /// Whether it is the machine that memory images are made of.
+    pub fn is_forkable(&self) -> bool {
+        *self != Start::Boot
+    }
 }
 
 /// What an interface is connected to, with every choice made.
@@ -84,9 +121,32 @@ pub struct GuestDefinition {
     /// Text for SMBIOS OEM strings, so that a guest found without a catalog tells where it came
     /// from, for example `stampo:template=web@3;image=<id>`.
     pub provenance: String,
+    /// How it starts.
+    #[serde(default)]
+    pub start: Start,
 }
 
 impl GuestDefinition {
+    /// Refuses a machine that can't be frozen or resumed, whatever the driver: what it has outside
+    /// of its memory and its disks would be shared by all its clones.
+    pub fn check_start(&self) -> Result<(), DriverError> {
+        let why = if !self.start.is_forkable() {
+            return Ok(());
+        } else if self.hardware.tpm {
+            "it has a TPM, whose keys can't be copied"
+        } else if self.seed.is_some() {
+            "it has a seed CD-ROM, which its clones would share"
+        } else if self.hardware.firmware == Firmware::Uefi {
+            "it starts with UEFI, whose variables are not in the memory image"
+        } else {
+            return Ok(());
+        };
+        Err(DriverError::Unsupported {
+            what: format!("freeze or resume guest {}", self.name),
+            why: why.to_owned(),
+        })
+    }
+
     /// The firmware to start with.
     pub fn firmware(&self) -> Firmware {
         self.hardware.firmware

@@ -8,10 +8,12 @@
 
 pub mod conformance;
 pub mod definition;
+pub mod memory_image;
 pub mod sim;
 pub mod socket;
 
-pub use definition::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition};
+pub use definition::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition, Start};
+pub use memory_image::{MemoryImage, MemoryImageDir};
 
 use serde::{Deserialize, Serialize};
 use stampo_core::ids::GuestId;
@@ -42,6 +44,8 @@ pub struct Capabilities {
     pub tpm: bool,
     /// Bridges can be used by this user.
     pub bridge: bool,
+    /// Running guests can be frozen, and others started from the memory image.
+    pub memory_images: bool,
 }
 
 /// What runs guest code.
@@ -154,6 +158,14 @@ pub enum DriverError {
         /// What holds it, as far as is known.
         why: String,
     },
+    /// A guest can't be started from a memory image. No process was started.
+    #[error("start from the memory image {}: {}", image.display(), differs.join("; "))]
+    Unfit {
+        /// The image's directory.
+        image: PathBuf,
+        /// All that stands in the way, in words.
+        differs: Vec<String>,
+    },
     /// The guest agent does not answer.
     #[error("reach the guest agent of {guest} within {} s", waited.as_secs())]
     AgentSilent {
@@ -209,6 +221,15 @@ pub trait Driver: Send + Sync {
     /// Kills the guest if it runs and forgets it. Its directory is the caller's to remove.
     fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError>;
 
+    /// Freezes a running guest that was started with [`Start::BootToFreeze`]: its links are taken
+    /// down, it is stopped between two instructions, and its memory image is made durable; then
+    /// its process ends. Repeated after that, it gives the same image. The disks are the caller's
+    /// to keep: the image is of the very moment at which they were last written.
+    fn ensure_frozen(&self, id: GuestId) -> Result<(Ensured, MemoryImage), DriverError>;
+
+    /// Plugs the cables of the running guest's interfaces in, or pulls them. May be repeated.
+    fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError>;
+
     /// What the guest does now.
     fn observe(&self, id: GuestId) -> Result<Power, DriverError>;
 
@@ -244,6 +265,10 @@ pub trait Driver: Send + Sync {
     /// The Unix socket of the guest's serial console. The path may be longer than a socket address
     /// can hold: connect with [`socket::connect`].
     fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError>;
+
+    /// The Unix socket of the channel to stampo's own agent in the running guest. Connect with
+    /// [`socket::connect`].
+    fn agent_channel(&self, id: GuestId) -> Result<PathBuf, DriverError>;
 
     /// The file that the serial console is logged to.
     fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError>;

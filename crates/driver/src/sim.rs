@@ -7,6 +7,7 @@
 //! It does not imitate time: a stop is instant. It does not read disks: whether a disk file exists
 //! is not its business. What an engine test can steer is in `sim/steer.rs`.
 
+mod memory;
 mod state;
 mod steer;
 
@@ -14,7 +15,7 @@ pub use steer::{Failure, Manners, Step, When};
 
 use crate::{
     Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest,
-    GuestDefinition, Power, StopMethod, StoppedBy,
+    GuestDefinition, MemoryImage, Power, StopMethod, StoppedBy,
 };
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
@@ -68,6 +69,11 @@ impl SimDriver {
     /// Ends the guest from outside, as a crash of its process would.
     pub fn crash_guest(&self, id: GuestId) -> Result<(), DriverError> {
         self.change(id, |guest| guest.run = None)
+    }
+
+    /// Whether the cables of the guest's interfaces are plugged in.
+    pub fn links_are_up(&self, id: GuestId) -> Result<bool, DriverError> {
+        Ok(!self.running(id)?.links_down)
     }
 
     /// Makes `observe` and everything that relies on it answer "unknown", or sight again.
@@ -147,11 +153,13 @@ impl Driver for SimDriver {
             firmware: vec![Firmware::Bios, Firmware::Uefi],
             tpm: true,
             bridge: true,
+            memory_images: true,
         })
     }
 
     fn ensure_defined(&self, definition: &GuestDefinition) -> Result<Ensured, DriverError> {
         definition.check_directory(self.guests_dir())?;
+        definition.check_start()?;
         self.step(Step::Define, || {
             let _lock = self.shelf.lock()?;
             let old = self.shelf.read(definition.id)?;
@@ -182,6 +190,8 @@ impl Driver for SimDriver {
                 return Ok(Ensured::Unchanged);
             }
             self.check_ports(&guest)?;
+            guest.links_down = memory::begin(&guest)?;
+            guest.resumed |= guest.links_down;
             guest.run = Some(Run::begin());
             self.shelf
                 .append_console(&guest, "simulated guest started\n")?;
@@ -214,6 +224,25 @@ impl Driver for SimDriver {
                 guest.check_sight()?;
             }
             self.shelf.remove(id)
+        })
+    }
+
+    fn ensure_frozen(&self, id: GuestId) -> Result<(Ensured, MemoryImage), DriverError> {
+        self.step(Step::Freeze, || {
+            let _lock = self.shelf.lock()?;
+            let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+            guest.check_sight()?;
+            let frozen = memory::freeze(&guest)?;
+            guest.run = None;
+            self.shelf.write(&guest)?;
+            Ok(frozen)
+        })
+    }
+
+    fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {
+        self.step(Step::Links, || {
+            self.running(id)?;
+            self.change(id, |guest| guest.links_down = !up)
         })
     }
 
@@ -301,6 +330,14 @@ impl Driver for SimDriver {
         Err(DriverError::Unsupported {
             what,
             why: "it has none, only a log".to_owned(),
+        })
+    }
+
+    fn agent_channel(&self, id: GuestId) -> Result<PathBuf, DriverError> {
+        self.running(id)?;
+        Err(DriverError::Unsupported {
+            what: "reach stampo's agent in a simulated guest".to_owned(),
+            why: "it has none".to_owned(),
         })
     }
 

@@ -76,12 +76,7 @@ fn node(index: usize, disk: &Disk) -> Result<Value, DriverError> {
         "discard": "unmap", "file": file(&disk.path, false)?,
     });
     match (disk.format, &disk.backing) {
-        (DiskFormat::Qcow2, Some(base)) => {
-            node["backing"] =
-                json!({"driver": "raw", "read-only": true, "file": file(base, true)?});
-        }
-        // An explicit null keeps QEMU from opening whatever the header names.
-        (DiskFormat::Qcow2, None) => node["backing"] = Value::Null,
+        (DiskFormat::Qcow2, _) => node["backing"] = below(disk)?,
         (DiskFormat::Raw, None) => {}
         (DiskFormat::Raw, Some(base)) => {
             return Err(DriverError::Unsupported {
@@ -95,6 +90,21 @@ fn node(index: usize, disk: &Disk) -> Result<Value, DriverError> {
         }
     }
     Ok(node)
+}
+
+/// What an overlay reads from: its layers, then its base. An explicit null keeps QEMU from opening
+/// whatever the header names.
+fn below(disk: &Disk) -> Result<Value, DriverError> {
+    let mut below = match &disk.backing {
+        Some(base) => json!({"driver": "raw", "read-only": true, "file": file(base, true)?}),
+        None => Value::Null,
+    };
+    for layer in disk.layers.iter().rev() {
+        below = json!({
+            "driver": "qcow2", "read-only": true, "file": file(layer, true)?, "backing": below,
+        });
+    }
+    Ok(below)
 }
 
 fn device(index: usize, disk: &Disk, bus: DiskBus) -> Value {

@@ -34,12 +34,29 @@ pub(super) fn add(args: &mut Arguments, guest: &GuestDefinition) -> Result<(), D
         // A slot of its own: guests name interfaces by it (enp0s16), whatever other devices there
         // are. Guests do not start from the network: no option ROM, which saves its loading.
         let slot = format!("{:#x}", FIRST_SLOT + index);
+        let (bus, slot) = if guest.start.is_forkable() {
+            port(args, index, slot)
+        } else {
+            ("pcie.0".to_owned(), slot)
+        };
         args.device(json!({
             "driver": driver, "netdev": netdev, "mac": nic.mac.to_string(), "romfile": "",
-            "bus": "pcie.0", "addr": slot,
+            "bus": bus, "addr": slot,
         }));
     }
     Ok(())
+}
+
+/// A port of its own for an interface that can be replaced while the guest runs: q35's root bus
+/// does not let a device go. The interface's bus and address.
+fn port(args: &mut Arguments, index: usize, slot: String) -> (String, String) {
+    let id = format!("port{index}");
+    let number = index + 1;
+    args.device(json!({
+        "driver": "pcie-root-port", "id": id, "bus": "pcie.0", "addr": slot,
+        "chassis": number, "slot": number,
+    }));
+    (id, "0x0".to_owned())
 }
 
 fn user(

@@ -7,6 +7,7 @@ use stampo_core::network::Mac;
 use stampo_core::size::ByteSize;
 use stampo_driver::{Disk, DiskFormat, NicDefinition};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use uuid::Uuid;
 
 fn tcg() -> Acceleration {
@@ -26,6 +27,7 @@ fn guest() -> GuestDefinition {
             path: directory.join("disk.qcow2"),
             format: DiskFormat::Qcow2,
             backing: Some("/images/abc/disk.raw".into()),
+            layers: Vec::new(),
             serial: "app-1-root".to_owned(),
         }],
         directory,
@@ -41,6 +43,7 @@ fn guest() -> GuestDefinition {
         generation_id: Uuid::from_u128(0x99),
         serial: "S-1".to_owned(),
         provenance: "stampo:template=web@3;image=abc,def".to_owned(),
+        start: Start::Boot,
     }
 }
 
@@ -54,6 +57,9 @@ fn shown(guest: &GuestDefinition, acceleration: &Acceleration) -> String {
         acceleration,
         uefi: Some(&uefi),
         sandbox: true,
+        machine: "pc-q35-10.0",
+        reads_only: true,
+        processor: None,
     };
     let args = build(guest, &Place::at(&guest.directory), &host).expect("a guest that can be had");
     args.iter()
@@ -73,6 +79,9 @@ fn refusal(guest: &GuestDefinition) -> String {
         acceleration: &acceleration,
         uefi: None,
         sandbox: true,
+        machine: "pc-q35-10.0",
+        reads_only: true,
+        processor: None,
     };
     build(guest, &Place::at(&guest.directory), &host)
         .expect_err("it can't be had")
@@ -82,6 +91,40 @@ fn refusal(guest: &GuestDefinition) -> String {
 #[test]
 fn a_plain_linked_clone() {
     insta::assert_snapshot!(shown(&guest(), &tcg()));
+}
+
+#[test]
+fn a_guest_that_is_frozen_and_one_that_goes_on() {
+    let mut guest = guest();
+    let image = PathBuf::from("/images/abc/memory-1");
+    guest.start = Start::BootToFreeze {
+        image: image.clone(),
+    };
+    guest.disks[0].layers = vec!["/l,1.qcow2".into(), "/l2.qcow2".into()];
+    let frozen = shown(&guest, &tcg());
+    guest.start = Start::Resume { image };
+    let resumed = shown(&guest, &tcg());
+    guest.start = Start::BootResumed;
+    let booted = shown(&guest, &tcg());
+    insta::assert_snapshot!(frozen);
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (frozen, resumed, booted) = (lines(&frozen), lines(&resumed), lines(&booted));
+    let only = |these: &[String], others: &[String]| {
+        let new = these.iter().filter(|line| !others.contains(line));
+        new.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        only(&resumed, &frozen),
+        [
+            r#"-object {"id":"ram0","mem-path":"/images/abc/memory-1/memory","qom-type":"memory-backend-file","readonly":true,"rom":"off","share":false,"size":536870912}"#,
+            "-incoming defer",
+            "-S",
+        ]
+    );
+    assert_eq!(
+        only(&booted, &frozen),
+        ["-machine pc-q35-10.0,graphics=off,vmport=off"]
+    );
 }
 
 #[test]
@@ -97,6 +140,7 @@ fn a_uefi_guest_with_everything() {
         path: "/data/a,b.raw".into(),
         format: DiskFormat::Raw,
         backing: None,
+        layers: Vec::new(),
         serial: "d".to_owned(),
     };
     guest.disks.push(data);

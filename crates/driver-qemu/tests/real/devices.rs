@@ -1,9 +1,9 @@
 //! Devices that need other programs or files: firmware, TPM, and every bus.
 
-use crate::support::{Ground, await_that};
+use crate::support::{Ground, await_that, processes_of};
 use stampo_core::hardware::Firmware;
 use stampo_driver::conformance::{Fixture, Temper};
-use stampo_driver::{Driver, Ensured, GuestDefinition, StopMethod};
+use stampo_driver::{Driver, Ensured, StopMethod};
 use std::fs;
 
 #[test]
@@ -33,18 +33,6 @@ fn a_uefi_guest_has_variables_of_its_own_which_are_kept() {
     assert_eq!(marked.len() as u64, size);
     driver.ensure_undefined(guest.id).expect("forgotten");
     assert!(!vars.exists());
-}
-
-/// The processes whose arguments name this directory.
-fn processes_of(guest: &GuestDefinition) -> usize {
-    let dir = guest.directory.to_str().expect("UTF-8").as_bytes();
-    let entries = fs::read_dir("/proc").expect("listed").flatten();
-    let of_guest = |entry: &fs::DirEntry| {
-        let cwd = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == guest.directory);
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        !line.is_empty() && (cwd || line.windows(dir.len()).any(|window| window == dir))
-    };
-    entries.filter(of_guest).count()
 }
 
 #[test]

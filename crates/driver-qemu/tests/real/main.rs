@@ -2,6 +2,9 @@
 //! needed to start, find, stop and kill them. Needs the packages qemu-system-x86, ovmf and swtpm.
 
 mod devices;
+mod linux;
+mod memory;
+mod monitor;
 mod processes;
 mod support;
 

@@ -1,6 +1,7 @@
 //! What the suite of all drivers can't ask about processes: records that lie, starters that died at
 //! a bad moment, directories that are too deep, starts that fail.
 
+use crate::monitor;
 use crate::support::{self, Ground, await_that, pid, signal, started};
 use stampo_driver::conformance::{Fixture, Temper};
 use stampo_driver::{Driver, DriverError, Ensured, Power, StopMethod, StoppedBy, socket};
@@ -171,7 +172,7 @@ fn what_the_guest_writes_is_in_the_log_and_on_the_console() {
     console
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("set");
-    support::qmp(&guest, "system_reset");
+    monitor::qmp(&guest, "system_reset");
     let mut seen = Vec::new();
     while !seen.windows(5).any(|window| window == b"ready") {
         let mut chunk = [0; 4096];

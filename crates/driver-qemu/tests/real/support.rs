@@ -1,11 +1,12 @@
 //! A place for real guests that are boot sectors, and that are all gone when the test ends.
 
+use crate::monitor;
 use stampo_core::hardware::{Hardware, NicModel};
 use stampo_core::ids::GuestId;
 use stampo_core::network::Mac;
 use stampo_core::size::ByteSize;
 use stampo_driver::conformance::{Fixture, Temper};
-use stampo_driver::{Disk, DiskFormat, Driver, GuestDefinition, Link, NicDefinition, Power};
+use stampo_driver::{Disk, DiskFormat, Driver, GuestDefinition, Link, NicDefinition, Power, Start};
 use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ const DEAF: &[u8] = &[0xfa, 0xf4, 0xeb, 0xfd];
 
 /// A guests' directory on the real QEMU.
 pub struct Ground {
-    _home: TempDir,
+    home: TempDir,
     guests_dir: PathBuf,
 }
 
@@ -61,14 +62,16 @@ impl Ground {
             .tempdir()
             .expect("a temporary directory");
         let guests_dir = home.path().canonicalize().expect("it exists").join(path);
-        Ground {
-            _home: home,
-            guests_dir,
-        }
+        Ground { home, guests_dir }
     }
 
     pub fn driver(&self) -> QemuDriver {
         open(&self.guests_dir)
+    }
+
+    /// A directory for what the tests make beside the guests.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     pub fn guest_dir(&self, id: GuestId) -> PathBuf {
@@ -124,6 +127,7 @@ impl Fixture for Ground {
                 path,
                 format: DiskFormat::Raw,
                 backing: None,
+                layers: Vec::new(),
                 serial: "root".to_owned(),
             }],
             seed: None,
@@ -138,6 +142,7 @@ impl Fixture for Ground {
             generation_id: Uuid::new_v4(),
             serial: "S,1".to_owned(),
             provenance: "stampo:template=test@1;image=none".to_owned(),
+            start: Start::Boot,
         }
     }
 
@@ -146,6 +151,15 @@ impl Fixture for Ground {
             panic!("guest {id} must run")
         };
         signal("KILL", pid);
+    }
+
+    fn image_dir(&self) -> PathBuf {
+        let name = format!("image-{}", Uuid::new_v4().simple());
+        self.guests_dir.with_file_name(name)
+    }
+
+    fn links_are_up(&self, id: GuestId) -> bool {
+        monitor::link_is_up(&self.driver().definition(id).expect("defined"))
     }
 }
 
@@ -166,18 +180,26 @@ pub fn open(guests_dir: &Path) -> QemuDriver {
     QemuDriver::open(guests_dir, options).expect("the directory can be made")
 }
 
-/// Gives the guest's monitor one command without arguments.
-pub fn qmp(guest: &GuestDefinition, command: &str) {
-    use std::io::{BufRead, BufReader, Write};
-    let path = guest.directory.join("qmp.sock");
-    let mut stream =
-        stampo_driver::socket::connect(&path, Duration::from_secs(5)).expect("the monitor answers");
-    let mut lines = BufReader::new(stream.try_clone().expect("a clone")).lines();
-    for request in ["qmp_capabilities", command] {
-        lines.next().expect("a line").expect("readable");
-        writeln!(stream, "{{\"execute\": \"{request}\"}}").expect("sent");
-    }
-    lines.next().expect("a line").expect("readable");
+/// A driver that emulates, with this program for QEMU.
+pub fn open_with(ground: &Ground, qemu: PathBuf) -> QemuDriver {
+    let options = Options {
+        acceleration: AccelerationChoice::Tcg,
+        qemu: Some(qemu),
+        ..Options::default()
+    };
+    QemuDriver::open(&ground.guests_dir, options).expect("the directory can be made")
+}
+
+/// The processes whose arguments name the guest's directory, or that work in it.
+pub fn processes_of(guest: &GuestDefinition) -> usize {
+    let dir = guest.directory.to_str().expect("UTF-8").as_bytes();
+    let entries = fs::read_dir("/proc").expect("listed").flatten();
+    let of_guest = |entry: &fs::DirEntry| {
+        let cwd = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == guest.directory);
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        !line.is_empty() && (cwd || line.windows(dir.len()).any(|window| window == dir))
+    };
+    entries.filter(of_guest).count()
 }
 
 /// The process id of a guest that must be running.

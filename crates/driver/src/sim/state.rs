@@ -25,6 +25,12 @@ pub(super) struct Guest {
     pub run: Option<Run>,
     pub manners: Manners,
     pub blind: Option<String>,
+    /// The cables of its interfaces are pulled.
+    #[serde(default)]
+    pub links_down: bool,
+    /// It has gone on from its memory image.
+    #[serde(default)]
+    pub resumed: bool,
     /// Program → exit code, standard output, standard error.
     pub answers: BTreeMap<String, (i32, Vec<u8>, Vec<u8>)>,
     /// Files written through the agent.
@@ -38,6 +44,8 @@ impl Guest {
             run: None,
             manners: Manners::default(),
             blind: None,
+            links_down: false,
+            resumed: false,
             answers: BTreeMap::new(),
             files: BTreeMap::new(),
         }

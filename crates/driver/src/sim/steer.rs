@@ -26,17 +26,23 @@ pub enum Step {
     Observe,
     /// Any call to the guest agent.
     Agent,
+    /// `ensure_frozen`.
+    Freeze,
+    /// `set_links`.
+    Links,
 }
 
 impl Step {
     /// Every step, for tests that walk them all.
-    pub const ALL: [Step; 6] = [
+    pub const ALL: [Step; 8] = [
         Step::Define,
         Step::Start,
         Step::Stop,
         Step::Undefine,
         Step::Observe,
         Step::Agent,
+        Step::Freeze,
+        Step::Links,
     ];
 }
 

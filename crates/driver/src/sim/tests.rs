@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conformance::{self, Fixture, Temper};
-use crate::{Disk, DiskFormat, Link, NicDefinition};
+use crate::{Disk, DiskFormat, Link, NicDefinition, Start};
 use stampo_core::hardware::{Hardware, NicModel};
 use stampo_core::network::Mac;
 use std::cell::Cell;
@@ -23,7 +23,15 @@ fn place() -> Place {
 
 impl Place {
     fn sim(&self) -> SimDriver {
-        SimDriver::open(self.home.path()).expect("the directory is writable")
+        SimDriver::open(&self.guests_dir()).expect("the directory is writable")
+    }
+
+    fn guests_dir(&self) -> PathBuf {
+        self.home.path().join("guests")
+    }
+
+    fn number(&self) -> u128 {
+        self.made.replace(self.made.get() + 1)
     }
 }
 
@@ -33,9 +41,10 @@ impl Fixture for Place {
     }
 
     fn guest(&self, _temper: Temper) -> GuestDefinition {
-        let number = self.made.replace(self.made.get() + 1);
+        let number = self.number();
         let id = GuestId(Uuid::from_u128(number));
-        let directory = self.home.path().join(id.to_string());
+        let [.., a, b] = *id.0.as_bytes();
+        let directory = self.guests_dir().join(id.to_string());
         GuestDefinition {
             id,
             name: format!("guest-{number}"),
@@ -43,22 +52,24 @@ impl Fixture for Place {
                 path: directory.join("disk.qcow2"),
                 format: DiskFormat::Qcow2,
                 backing: None,
+                layers: Vec::new(),
                 serial: "root".to_owned(),
             }],
             directory,
             hardware: Hardware::default(),
             seed: None,
             nics: vec![NicDefinition {
-                mac: Mac::from_random([0, 0, 0, 1]),
+                mac: Mac::from_random([0, 0, a, b]),
                 model: NicModel::Virtio,
                 link: Link::User {
                     ssh_port: None,
                     guest_address: None,
                 },
             }],
-            generation_id: Uuid::from_u128(7),
+            generation_id: Uuid::from_u128(number + (7 << 64)),
             serial: "S1".to_owned(),
             provenance: "stampo:template=web@1".to_owned(),
+            start: Start::Boot,
         }
     }
 
@@ -74,6 +85,14 @@ impl Fixture for Place {
 
     fn crash(&self, id: GuestId) {
         self.sim().crash_guest(id).expect("the guest is defined");
+    }
+
+    fn image_dir(&self) -> PathBuf {
+        self.home.path().join(format!("image-{}", self.number()))
+    }
+
+    fn links_are_up(&self, id: GuestId) -> bool {
+        self.sim().links_are_up(id).expect("the guest runs")
     }
 }
 
@@ -92,6 +111,8 @@ fn take(driver: &SimDriver, step: Step, guest: &GuestDefinition) -> Result<(), D
         Step::Undefine => driver.ensure_undefined(id).map(drop),
         Step::Observe => driver.observe(id).map(drop),
         Step::Agent => driver.agent_ping(id, Duration::from_secs(1)),
+        Step::Freeze => driver.ensure_frozen(id).map(drop),
+        Step::Links => driver.set_links(id, false),
     }
 }
 
@@ -101,7 +122,10 @@ fn every_crash_point_fails_once_and_the_repeated_step_succeeds() {
         for when in [When::Before, When::After] {
             let place = place();
             let driver = place.sim();
-            let guest = place.guest(Temper::Polite);
+            let mut guest = place.guest(Temper::Polite);
+            guest.start = Start::BootToFreeze {
+                image: place.image_dir(),
+            };
             driver.ensure_defined(&guest).expect("defined");
             driver.ensure_running(guest.id).expect("running");
             driver
@@ -233,7 +257,7 @@ fn a_killed_process_leaves_a_state_that_the_next_one_continues() {
             "--exact",
             "sim::tests::a_killed_process_leaves_a_state_that_the_next_one_continues",
         ])
-        .env(HOME, place.home.path())
+        .env(HOME, place.guests_dir())
         .output()
         .expect("the child runs");
     use std::os::unix::process::ExitStatusExt;

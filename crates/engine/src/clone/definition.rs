@@ -7,7 +7,7 @@ use stampo_core::goal::CloneKind;
 use stampo_core::hardware::NicLink;
 use stampo_core::personalisation::Network;
 use stampo_core::plan::NicPlan;
-use stampo_driver::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition};
+use stampo_driver::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition, Start};
 use stampo_store::GuestRow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -36,6 +36,7 @@ impl Engine {
             generation_id: row.plan.generation_id,
             serial: row.plan.serial.clone(),
             provenance: format!("stampo:template={label};image={}", row.image),
+            start: Start::Boot,
             directory,
         })
     }
@@ -50,6 +51,7 @@ impl Engine {
             path: directory.join(disk_name(row.kind)),
             format,
             backing,
+            layers: Vec::new(),
             serial: format!("s{}", &short[14..]),
         }];
         for number in 1..=row.plan.extra_disks.len() {
@@ -57,6 +59,7 @@ impl Engine {
                 path: directory.join(extra_disk_name(number)),
                 format: DiskFormat::Raw,
                 backing: None,
+                layers: Vec::new(),
                 serial: format!("d{number}{}", &short[16..]),
             });
         }
