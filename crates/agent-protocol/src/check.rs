@@ -292,13 +292,25 @@ fn uuid(id: &str, what: &'static str) -> Checked {
 /// Anything that a terminal shows as one line and does not obey.
 fn text(text: &str, most: usize, what: &'static str) -> Checked {
     require(text.len() <= most, what, "too long")?;
-    // Also what changes the direction of writing, or has no width.
-    let shown =
-        |c: char| c.is_ascii_graphic() || c == ' ' || (c.is_alphanumeric() && !c.is_ascii());
+    require(text.chars().all(is_shown), what, "not printable")
+}
+
+/// Also what changes the direction of writing, or has no width, is not shown.
+fn is_shown(c: char) -> bool {
     let mark = |c: char| matches!(c, '…' | '’' | '‘' | '“' | '”' | '–' | '·' | '\u{FFFD}');
-    require(
-        text.chars().all(|c| shown(c) || mark(c)),
-        what,
-        "not printable",
-    )
+    c.is_ascii_graphic() || c == ' ' || (c.is_alphanumeric() && !c.is_ascii()) || mark(c)
+}
+
+/// `text` as a reason that passes the checks of this module: whatever is not printable becomes
+/// U+FFFD, and what is too long is cut.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.trim().chars() {
+        let c = if is_shown(c) { c } else { '\u{FFFD}' };
+        if shown.len() + c.len_utf8() > DETAIL_BYTES {
+            break;
+        }
+        shown.push(c);
+    }
+    shown
 }

@@ -20,7 +20,7 @@ mod request;
 mod values;
 mod verdict;
 
-pub use check::Invalid;
+pub use check::{Invalid, printable};
 pub use frame::{Decoder, FRAME_BYTES, Frame, FrameError, HEADER_BYTES, encode};
 pub use message::{MessageError, decode_request, decode_response, encode_request, encode_response};
 pub use report::{

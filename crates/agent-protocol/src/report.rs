@@ -70,6 +70,8 @@ pub enum Item {
     MachineId,
     /// The host name in the kernel and in /etc.
     Hostname,
+    /// The names of iSCSI and NVMe initiators, which storage tells machines apart by.
+    StorageIds,
     /// A boot id of its own, until the next start gives a real one.
     BootId,
     /// The ssh host keys.
@@ -86,6 +88,8 @@ pub enum Item {
     SystemLog,
     /// The hooks of the template's author.
     Hooks,
+    /// What was written is on the disk: a machine that loses power keeps its identity.
+    Durable,
     /// An item of a later version.
     #[serde(other)]
     Unknown,

@@ -72,6 +72,7 @@ impl fmt::Display for Item {
             Item::Addresses => "addresses",
             Item::MachineId => "machine-id",
             Item::Hostname => "hostname",
+            Item::StorageIds => "storage-ids",
             Item::BootId => "boot-id",
             Item::SshKeys => "ssh-keys",
             Item::SshServer => "ssh-server",
@@ -80,17 +81,19 @@ impl fmt::Display for Item {
             Item::DhcpClient => "dhcp-client",
             Item::SystemLog => "system-log",
             Item::Hooks => "hooks",
+            Item::Durable => "durable",
             Item::Unknown => "unknown",
         })
     }
 }
 
 /// Without these done, a machine is the template's double. The others may be not needed.
-const ALWAYS: [Item; 4] = [
+const ALWAYS: [Item; 5] = [
     Item::Randomness,
     Item::Clock,
     Item::MachineId,
     Item::Hostname,
+    Item::Durable,
 ];
 
 /// What `report` does not meet of `request`. `now_unix_ns` is the host's clock when the report
