@@ -14,7 +14,9 @@ const HEAD: &str = "# What sealing does, item by item\n\n\
     content. *rewrite*: changed inside, or given a fixed content. *regenerate*: removed, and made\n\
     again in each clone by the unit that is named. *notice*: not changed, but told. *keep*: the\n\
     same in every clone on purpose. Items marked *on request* are done only with `--also ITEM`.\n\
-    `~` stands for every home directory, `**` for any number of directories.\n";
+    `~` stands for every home directory, `**` for any number of directories.\n\n\
+    Two more ids stand for what sealing adds: `first-boot-unit`, which makes what was removed, and\n\
+    `guest-agent`. See [Sealing a template](sealing.md).\n";
 
 fn action(item: &SealItem) -> String {
     let detail = match item.action {

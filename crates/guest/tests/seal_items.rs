@@ -172,7 +172,12 @@ fn a_row_that_does_not_match_does_nothing() {
         .file("/etc/hostname", "localhost\n")
         .file("/etc/machine-id", "")
         .dir("/var/log");
-    let nothing = plan(&tree, &Selection::default()).expect("a small guest");
+    // The agent is no row, and says why this guest does not get it.
+    let rows = Selection {
+        except: vec!["guest-agent".to_owned()],
+        ..Selection::default()
+    };
+    let nothing = plan(&tree, &rows).expect("a small guest");
     assert!(
         nothing.is_empty() && nothing.skipped.is_empty() && nothing.notices.is_empty(),
         "{nothing}"

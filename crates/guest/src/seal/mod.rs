@@ -8,8 +8,9 @@
 //!
 //! The table says what is looked for and what is done with it; the planner only reads; `apply`
 //! decides nothing. What a guest does not make again by itself, a small unit makes at its first
-//! boot (`firstboot.rs`). The proof (`proof/`) judges the result with knowledge of its own.
+//! boot (`firstboot.rs`). What forks of a frozen machine need, the agent does (`agent.rs`). The proof (`proof/`) judges the result with knowledge of its own.
 
+pub mod agent;
 mod apply;
 mod decide;
 mod disk;

@@ -3,9 +3,10 @@
 //! This walks over rows and paths and settles who has a path: the first row that takes it, or the
 //! user who wants it kept. What a row makes of one path is in `decide.rs`.
 
+use super::agent;
 use super::decide::{Decision, Look};
 use super::firstboot;
-use super::guest::{Guest, READ_LIMIT_BYTES, exists_any};
+use super::guest::{Guest, exists_any};
 use super::items::{Action, Area, SealItem, items};
 use super::pattern::{Hit, Kind, Tree};
 use super::plan::{Change, Content, Notice, SealPlan, Skipped, State, Step};
@@ -40,6 +41,7 @@ pub fn plan(reader: &dyn GuestRead, selection: &Selection) -> Result<SealPlan, P
         planner.item(area, item)?;
     }
     planner.first_boot()?;
+    planner.agent()?;
     Ok(planner.plan)
 }
 
@@ -292,18 +294,33 @@ impl Planner<'_> {
             firstboot::UNIT_CONTENT.into(),
             0o644,
         )?;
-        self.wants_link()
+        self.link(firstboot::ITEM, firstboot::WANTS_PATH, firstboot::UNIT_PATH)
     }
 
-    /// Enables the unit.
-    fn wants_link(&mut self) -> Result<(), FsError> {
-        let before = self.look.state(firstboot::WANTS_PATH)?;
+    /// The guest agent, its unit and what enables it.
+    fn agent(&mut self) -> Result<(), FsError> {
+        if !self.selection.takes_agent() {
+            return Ok(());
+        }
+        if let Some(why) = agent::obstacle(self.look.tree.reader(), &self.look.guest)? {
+            self.skip(agent::ITEM, agent::PROGRAM_PATH.to_owned(), why);
+            return Ok(());
+        }
+        let (program, unit) = (agent::PROGRAM.to_vec(), agent::UNIT_CONTENT.into());
+        self.file(agent::ITEM, agent::PROGRAM_PATH, program, 0o755)?;
+        self.file(agent::ITEM, agent::UNIT_PATH, unit, 0o644)?;
+        self.link(agent::ITEM, agent::WANTS_PATH, agent::UNIT_PATH)
+    }
+
+    /// A link of ours that enables a unit, where it is not there yet.
+    fn link(&mut self, item: &'static str, path: &str, target: &str) -> Result<(), FsError> {
+        let before = self.look.state(path)?;
+        let target = target.to_owned();
         let after = State::Link {
-            target: firstboot::UNIT_PATH.to_owned(),
+            target: target.clone(),
         };
-        if before != after && self.way_is_free(firstboot::ITEM, firstboot::WANTS_PATH)? {
-            let step = Step::Symlink(firstboot::UNIT_PATH.to_owned());
-            self.add(firstboot::ITEM, firstboot::WANTS_PATH, before, after, step);
+        if before != after && self.way_is_free(item, path)? {
+            self.add(item, path, before, after, Step::Symlink(target));
         }
         Ok(())
     }
@@ -323,7 +340,8 @@ impl Planner<'_> {
         let after = State::File {
             size_bytes: content.len() as u64,
         };
-        if before == after && self.look.tree.reader().read(path, READ_LIMIT_BYTES)? == content {
+        let limit_bytes = content.len() as u64;
+        if before == after && self.look.tree.reader().read(path, limit_bytes)? == content {
             return Ok(());
         }
         self.add(

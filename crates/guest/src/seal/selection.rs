@@ -1,5 +1,6 @@
 //! Which items of the table are applied.
 
+use super::agent;
 use super::firstboot;
 use super::items::{Area, SealItem, items};
 use super::pattern;
@@ -86,6 +87,13 @@ impl Selection {
         !named(&self.except)
     }
 
+    /// Whether the guest agent may be installed.
+    pub(super) fn takes_agent(&self) -> bool {
+        let named = |list: &[String]| list.iter().any(|name| name == agent::ITEM);
+        let chosen = self.only.is_empty() || named(&self.only) || named(&self.also);
+        chosen && !named(&self.except)
+    }
+
     /// Whether this path, or a directory that it is in, is to be kept.
     pub(super) fn keeps(&self, path: &str) -> bool {
         self.keep.iter().any(|kept| covers(kept, path))
@@ -113,7 +121,7 @@ fn covers(kept: &str, path: &str) -> bool {
 /// Every name that a selection may use.
 fn names() -> impl Iterator<Item = &'static str> {
     let rows = items().flat_map(|(area, item)| [area.name(), item.id]);
-    rows.chain([firstboot::ITEM])
+    rows.chain([firstboot::ITEM, agent::ITEM])
 }
 
 /// The name with the most pairs of letters in common, if they are most of it.
