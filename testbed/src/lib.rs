@@ -171,7 +171,7 @@ impl Stampo {
             let kept = project().join(".test").join(format!("{image}.raw"));
             let disk = self.home().join("images").join(image).join("disk.raw");
             let copied = Command::new("cp")
-                .arg("--sparse=always")
+                .args(["--sparse=always", "--force"])
                 .args([&disk, &kept])
                 .status();
             assert!(
