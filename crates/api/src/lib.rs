@@ -61,6 +61,8 @@ pub trait Api: Send + Sync {
     fn restore_version(&self, version: &VersionRef) -> Reply<Version>;
     /// Frees a version's bytes. Refused while linked clones read them.
     fn purge(&self, version: &VersionRef) -> Reply<Version>;
+    /// Starts making a version's memory image: it is booted once, out of sight, and frozen.
+    fn freeze(&self, version: &VersionRef) -> Reply<Operation>;
     /// Every version; purged ones only when `all`.
     fn versions(&self, all: bool) -> Reply<Vec<Version>>;
     /// One version. A bare name means the newest of any state that has bytes.

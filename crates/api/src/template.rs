@@ -141,6 +141,9 @@ pub struct Version {
     pub open_findings: Option<usize>,
     /// Guests that were cloned from it.
     pub guests: usize,
+    /// The machines that its memory images are of, by their hashes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory_images: Vec<String>,
     /// Milliseconds since 1970.
     pub created_ms: i64,
     /// Milliseconds since 1970.

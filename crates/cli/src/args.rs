@@ -135,6 +135,11 @@ pub enum TemplateCommand {
     Accept(AcceptArgs),
     /// Offer a sealed version for cloning.
     Publish(VersionArg),
+    /// Boot a sealed version once, out of sight, and keep its memory.
+    ///
+    /// The memory image lies beside the version's disk and goes with it. It holds whatever was in
+    /// the guest's memory, so it is readable by its owner only.
+    Freeze(VersionArg),
     /// Withdraw a version; it can be restored until it is collected.
     Retire(VersionArg),
     /// Undo a retirement.

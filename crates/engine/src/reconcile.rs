@@ -94,6 +94,7 @@ impl Engine {
             "clone" => self.run_clone(&work).map(|_| ()),
             "rescan" => self.take_in_sidecars(&work).map(|_| ()),
             "scrub" => self.recover_scrub(&work),
+            "freeze" => self.recover_freeze(&work, row),
             "build" | "import" | "seal" | "verify" => self.recover_version(&work, row),
             "remove" | "trash" | "restore_guest" | "rename" | "resize" | "flatten"
             | "write_file" | "start" | "define" => {

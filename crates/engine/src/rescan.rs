@@ -72,6 +72,7 @@ impl Engine {
             }
             self.faults.reach("rescan.version");
         }
+        found.refused.extend(self.strange_memory_images()?);
         for path in list(self.driver.guests_dir())? {
             let sidecar = path.join(GUEST);
             if sidecar.exists() {
@@ -118,6 +119,26 @@ impl Engine {
             }
         }
         Ok(newest.into_values().collect())
+    }
+
+    /// What is called a memory image and can't be used as one, or is of no version. All others are
+    /// found again without a rescan: the catalog holds nothing of them.
+    fn strange_memory_images(&self) -> Result<Vec<(String, String)>, EngineError> {
+        let mut strange = Vec::new();
+        for image in self.image_ids()? {
+            for directory in self.memory_dirs(&image)? {
+                let found = self.read_memory(&image, &directory).and_then(|sidecar| {
+                    match self.store.read(|tx| tx.version(sidecar.version))? {
+                        Some(row) if row.image.as_ref() == Some(&image) => Ok(()),
+                        _ => Err(unusable(&directory, "its version is not in the catalog")),
+                    }
+                });
+                if let Err(error) = found {
+                    strange.push((directory.display().to_string(), error.chain()));
+                }
+            }
+        }
+        Ok(strange)
     }
 
     fn rescan_version(&self, sidecar: VersionSidecar) -> Result<bool, EngineError> {

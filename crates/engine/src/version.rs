@@ -146,6 +146,7 @@ impl Engine {
         let Some(image) = &row.image else {
             return Ok(());
         };
+        self.remove_memory_images(image, row)?;
         self.remove_version_sidecar(image, row)?;
         self.faults.reach("purge.sidecar");
         self.drop_unneeded_image(image, row.operation)?;

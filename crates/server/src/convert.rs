@@ -27,6 +27,7 @@ pub(crate) fn version(engine: &Engine, row: &VersionRow) -> Reply<Version> {
 
 /// As [`version`], with the number of guests known already.
 pub(crate) fn version_with(engine: &Engine, row: &VersionRow, guests: usize) -> Reply<Version> {
+    let frozen = engine.frozen(row).map_err(|error| problem(&error))?;
     Ok(Version {
         template: row.template.to_string(),
         number: row.number,
@@ -40,6 +41,10 @@ pub(crate) fn version_with(engine: &Engine, row: &VersionRow, guests: usize) -> 
             .open_finding_count(row)
             .map_err(|error| problem(&error))?,
         guests,
+        memory_images: frozen
+            .into_iter()
+            .map(|frozen| frozen.image.machine_hash)
+            .collect(),
         created_ms: row.created_ms,
         verified_ms: row.verified_ms,
     })

@@ -18,8 +18,8 @@ use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
 use stampo_driver_qemu::doctor::{DoctorOptions, Status, checks};
 use stampo_engine::{
-    Build, Engine, EngineError, Flatten, Import, ImportSource, Resize, Scrub, ScrubOptions, Seal,
-    Verify,
+    Build, Engine, EngineError, Flatten, Freeze, Import, ImportSource, Resize, Scrub, ScrubOptions,
+    Seal, Verify,
 };
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, OperationRow, VersionRow};
@@ -38,6 +38,7 @@ enum Job {
     Import(Box<Import>),
     Seal(Box<Seal>),
     Verify(Box<Verify>),
+    Freeze(Box<Freeze>),
     Scrub(Box<Scrub>),
     Flatten(Box<Flatten>),
     Clone,
@@ -117,6 +118,12 @@ impl Local {
             Job::Import(import) => self.engine.run_import(*import, &bridge).map(version),
             Job::Seal(seal) => self.engine.run_seal(*seal, &bridge).map(version),
             Job::Verify(verify) => self.engine.run_verify(*verify, &bridge).map(version),
+            Job::Freeze(freeze) => {
+                let row = freeze.version.clone();
+                self.engine
+                    .run_freeze(*freeze, &bridge)
+                    .map(|_| version(row))
+            }
             Job::Scrub(scrub) => self
                 .engine
                 .run_scrub(&scrub, &bridge)
@@ -220,6 +227,15 @@ impl Api for Local {
             .submit_verify(version)
             .map_err(self.refuse("verify", &resource))?;
         self.accept_job(verify.operation, Job::Verify(Box::new(verify)))
+    }
+
+    fn freeze(&self, version: &VersionRef) -> Reply<Operation> {
+        let resource = version.to_string();
+        let freeze = self
+            .engine
+            .submit_freeze(version)
+            .map_err(self.refuse("freeze", &resource))?;
+        self.accept_job(freeze.operation, Job::Freeze(Box::new(freeze)))
     }
 
     fn verification(&self, version: &VersionRef) -> Reply<Verification> {

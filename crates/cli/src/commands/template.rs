@@ -70,6 +70,10 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
             }
             print_verification(session, &api.verification(&args.version)?)
         }
+        TemplateCommand::Freeze(args) => {
+            let operation = api.freeze(&args.version)?;
+            follow_version(session, &operation)
+        }
         TemplateCommand::Accept(args) => accept(session, args),
         TemplateCommand::Publish(args) => print_changed(session, api.publish(&args.version)),
         TemplateCommand::Retire(args) => print_changed(session, api.retire(&args.version)),

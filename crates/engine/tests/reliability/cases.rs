@@ -116,6 +116,10 @@ pub fn all() -> Vec<Case> {
             |e| change(e, Verb::Purge),
             |e| is(e, "web@1", State::Purged),
         ),
+        case("freeze", sealed, freeze, |e| frozen(e) == 1),
+        case("purge_frozen", retired_and_frozen, purge, |e| {
+            is(e, "web@1", State::Purged)
+        }),
         case(
             "verify",
             Home::published,
@@ -217,6 +221,29 @@ pub fn all() -> Vec<Case> {
             is(e, "web@1", State::Published) && ready(e) == ["app"]
         }),
     ]
+}
+
+/// Freezes the version.
+pub fn freeze(engine: &Engine) -> Result<(), EngineError> {
+    let freeze = engine.submit_freeze(&reference("web"))?;
+    engine.run_freeze(freeze, &Unwatched).map(drop)
+}
+
+fn frozen(engine: &Engine) -> usize {
+    let row = engine.version_row(&reference("web")).expect("a version");
+    engine.frozen(&row).expect("readable").len()
+}
+
+fn retired_and_frozen() -> Home {
+    let home = Home::published();
+    let engine = home.engine();
+    freeze(&engine).expect("frozen");
+    change(&engine, Verb::Retire).expect("retired");
+    home
+}
+
+fn purge(engine: &Engine) -> Result<(), EngineError> {
+    change(engine, Verb::Purge)
 }
 
 fn rotten() -> Home {

@@ -5,12 +5,14 @@ use serde_json::Value;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::lifecycle::State;
+use stampo_driver::MemoryImageDir;
 use stampo_engine::{Engine, Faults};
 use stampo_image::pool::Pool;
 use stampo_image::progress::Unwatched;
 use stampo_store::{GuestRow, VersionRow};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -118,6 +120,10 @@ fn check_images(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what:
         );
         for file in names(&home.join("images").join(&name)) {
             let path = format!("{name}/{file}");
+            if file.starts_with("memory-") {
+                check_memory(&home.join("images").join(&path), &name, versions, what);
+                continue;
+            }
             assert!(
                 ["disk.raw", "leaves.bin"].contains(&file.as_str()) || expected.contains(&path),
                 "{what}: {path} is left over"
@@ -133,6 +139,34 @@ fn check_images(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what:
             .join(guest.image.as_str())
             .join("disk.raw");
         assert!(base.exists(), "{what}: the base of {} is gone", guest.name);
+    }
+}
+
+/// A memory image is whole, its owner's alone, and of a version with these bytes.
+fn check_memory(dir: &Path, image: &str, versions: &[VersionRow], what: &str) {
+    let path = dir.display();
+    let memory = MemoryImageDir::at(dir).complete();
+    let memory = memory.unwrap_or_else(|e| panic!("{what}: {path}: {e}"));
+    let sidecar = json(&dir.join("frozen.json"), what);
+    assert_eq!(
+        sidecar["machine_hash"], memory.machine_hash,
+        "{what}: {path}"
+    );
+    let of_version = versions.iter().any(|row| {
+        row.state != State::Purged
+            && row.image.as_ref().is_some_and(|of| of.as_str() == image)
+            && sidecar["version"] == row.id.to_string()
+    });
+    assert!(of_version, "{what}: {path} is of no version");
+    let files: Vec<String> = names(dir).into_iter().collect();
+    let expected = ["disk.qcow2", "frozen.json", "image.json", "memory", "state"];
+    assert_eq!(files, expected, "{what}: {path}");
+    for file in files {
+        let mode = fs::metadata(dir.join(&file))
+            .expect("a file")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{what}: {path}/{file}");
     }
 }
 

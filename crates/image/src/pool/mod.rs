@@ -183,6 +183,12 @@ impl Pool {
         self.throw_away(&self.guest_dir(id))
     }
 
+    /// Removes a directory that lies beside an image's disk, whole and at once; it is fine when
+    /// there is none.
+    pub fn remove_beside_image(&self, dir: &Path) -> Result<(), PoolError> {
+        self.throw_away(dir)
+    }
+
     /// Renames `path` into the trash, so that it is gone at once and whole, then deletes it.
     fn throw_away(&self, path: &Path) -> Result<(), PoolError> {
         match self.bury(path)? {

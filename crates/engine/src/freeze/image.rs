@@ -1,0 +1,168 @@
+//! Memory images beside the disks of their versions.
+//!
+//! ```text
+//! images/<image-id>/memory-<hash>/memory, state, image.json   see the driver's `MemoryImageDir`
+//!                                 disk.qcow2                  what the guest had written until then
+//!                                 frozen.json                 whose it is
+//! ```
+//! The hash is of the version and of the machine, so that two versions with the same bytes have
+//! memory images of their own. The catalog holds nothing of it: what is there is read from here.
+
+use super::Frozen;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::sidecar::{FORMAT, read_sidecar, unusable};
+use serde::{Deserialize, Serialize};
+use stampo_core::ids::{ImageId, OperationId, VersionId};
+use stampo_driver::memory_image::machine_hash;
+use stampo_driver::{MemoryImage, MemoryImageDir};
+use stampo_image::durable;
+use stampo_store::VersionRow;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The disk that belongs to the memory.
+pub(super) const DISK: &str = "disk.qcow2";
+
+/// The sidecar's name.
+pub(super) const SIDECAR: &str = "frozen.json";
+
+/// How the directories' names begin.
+const PREFIX: &str = "memory-";
+
+/// Whose memory image it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FrozenSidecar {
+    pub format: u32,
+    pub version: VersionId,
+    /// `name@N`, for a person who reads this without a catalog.
+    pub version_label: String,
+    pub image: ImageId,
+    pub machine_hash: String,
+    pub operation: OperationId,
+    pub created_ms: i64,
+}
+
+impl FrozenSidecar {
+    pub fn new(
+        row: &VersionRow,
+        image: &ImageId,
+        memory: &MemoryImage,
+        operation: OperationId,
+        created_ms: i64,
+    ) -> Self {
+        FrozenSidecar {
+            format: FORMAT,
+            version: row.id,
+            version_label: row.label(),
+            image: image.clone(),
+            machine_hash: memory.machine_hash.clone(),
+            operation,
+            created_ms,
+        }
+    }
+}
+
+/// A memory image that is in its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub directory: PathBuf,
+    pub sidecar: FrozenSidecar,
+}
+
+/// The name of a memory image's directory.
+pub(super) fn name(version: VersionId, machine: &str) -> String {
+    let hash = machine_hash(&[version.to_string(), machine.to_owned()]);
+    format!("{PREFIX}{}", &hash[..16])
+}
+
+/// Makes the frozen guest's disk its owner's alone, never to be written again, and durable.
+pub(super) fn seal_disk(disk: &Path) -> Result<(), EngineError> {
+    std::fs::set_permissions(disk, Permissions::from_mode(0o400))
+        .map_err(EngineError::io("protect", disk))?;
+    durable::fsync_file(disk).map_err(EngineError::room("make the frozen disk durable"))
+}
+
+impl Engine {
+    /// The memory images of a version, for showing.
+    pub fn frozen(&self, row: &VersionRow) -> Result<Vec<Frozen>, EngineError> {
+        let mut frozen = Vec::new();
+        for kept in self.memory_images(row)? {
+            let image = MemoryImageDir::at(&kept.directory).complete()?;
+            frozen.push(Frozen {
+                directory: kept.directory,
+                image,
+            });
+        }
+        Ok(frozen)
+    }
+
+    /// The memory images of a version. What can't be read is not among them.
+    pub(crate) fn memory_images(&self, row: &VersionRow) -> Result<Vec<Kept>, EngineError> {
+        let Some(image) = &row.image else {
+            return Ok(Vec::new());
+        };
+        let mut kept = Vec::new();
+        for directory in self.memory_dirs(image)? {
+            match self.read_memory(image, &directory) {
+                Ok(sidecar) if sidecar.version == row.id => {
+                    kept.push(Kept { directory, sidecar });
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = %error.chain(), "a strange memory image"),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Everything beside an image that is called a memory image.
+    pub(crate) fn memory_dirs(&self, image: &ImageId) -> Result<Vec<PathBuf>, EngineError> {
+        let is_memory = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(PREFIX))
+        };
+        let beside = crate::rescan::list(&self.pool.image_dir(image))?;
+        Ok(beside.into_iter().filter(is_memory).collect())
+    }
+
+    /// The sidecar of a memory image that is whole and lies where it belongs.
+    pub(crate) fn read_memory(
+        &self,
+        image: &ImageId,
+        directory: &Path,
+    ) -> Result<FrozenSidecar, EngineError> {
+        let (sidecar, _) = read_sidecar::<FrozenSidecar>(&directory.join(SIDECAR))?;
+        let memory = MemoryImageDir::at(directory).complete()?;
+        let place = self.memory_dir(&sidecar.image, sidecar.version, &sidecar.machine_hash);
+        if sidecar.image != *image || place != directory {
+            return Err(unusable(directory, "it is another's memory image"));
+        }
+        if memory.machine_hash != sidecar.machine_hash {
+            return Err(unusable(directory, "it is of another machine"));
+        }
+        if !directory.join(DISK).is_file() {
+            return Err(unusable(directory, "its disk is missing"));
+        }
+        Ok(sidecar)
+    }
+
+    /// Removes the memory images of a version whose bytes go.
+    pub(crate) fn remove_memory_images(
+        &self,
+        image: &ImageId,
+        row: &VersionRow,
+    ) -> Result<(), EngineError> {
+        for directory in self.memory_dirs(image)? {
+            // Whose it is decides, whole or not; one without a readable sidecar goes with the image.
+            let sidecar = read_sidecar::<FrozenSidecar>(&directory.join(SIDECAR));
+            if sidecar.is_ok_and(|(sidecar, _)| sidecar.version == row.id) {
+                self.pool
+                    .remove_beside_image(&directory)
+                    .map_err(EngineError::room("remove a memory image"))?;
+                self.faults.reach("purge.memory");
+            }
+        }
+        Ok(())
+    }
+}
