@@ -23,10 +23,8 @@ use stampo_core::lifecycle::State;
 use stampo_core::names::{GuestName, TemplateName};
 use stampo_core::plan::GuestPlan;
 use stampo_core::size::ByteSize;
-use stampo_image::durable;
+use stampo_image::{durable, regular};
 use stampo_store::{ExceptionRow, GuestRow, VersionRow};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The form of the files. A file of a higher form is refused, never guessed at.
@@ -232,12 +230,8 @@ pub(crate) fn write_sidecar<T: Serialize>(path: &Path, value: &T) -> Result<(), 
 pub(crate) fn read_sidecar<T: Serialize + DeserializeOwned>(
     path: &Path,
 ) -> Result<(T, Protection), EngineError> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        File::open(path)?.take(LIMIT_BYTES).read_to_end(&mut text)?;
-        Ok(text)
-    };
-    parse_sidecar(path, &read().map_err(EngineError::io("read", path))?)
+    let text = regular::read(path, LIMIT_BYTES).map_err(EngineError::io("read", path))?;
+    parse_sidecar(path, &text)
 }
 
 /// As [`read_sidecar`], of bytes that are read already; `path` is for messages.

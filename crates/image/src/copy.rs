@@ -6,6 +6,7 @@
 
 use crate::durable::{DurableError, create_partial, ensure_removed, partial_path};
 use crate::progress::Progress;
+use crate::regular;
 use crate::sparse::data_ranges;
 use rustix::fs::{copy_file_range, ioctl_ficlone};
 use rustix::io::Errno;
@@ -125,15 +126,8 @@ fn copy_to_partial(
         path: to.to_owned(),
         source,
     };
-    let reader = File::open(from).map_err(source)?;
-    let metadata = reader.metadata().map_err(source)?;
-    if !metadata.is_file() {
-        return Err(source(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )));
-    }
-    let size_bytes = metadata.len();
+    let reader = regular::open(from).map_err(source)?;
+    let size_bytes = reader.metadata().map_err(source)?.len();
     let writer = create_partial(partial).map_err(CopyError::Begin)?;
     let shared = method != Method::Sparse && reflink(&reader, &writer).map_err(transfer)?;
     if shared {

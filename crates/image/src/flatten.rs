@@ -10,8 +10,8 @@ use crate::durable::{DurableError, create_partial, ensure_removed, partial_path,
 use crate::overlay::{Overlay, OverlayError, OwnRange};
 use crate::progress::Progress;
 use crate::raw::RawFile;
+use crate::regular;
 use crate::sparse::is_zero;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ fn fill(
 ) -> io::Result<Option<Flattened>> {
     let own = overlay.own_ranges()?;
     let own_bytes: u64 = own.iter().map(|range| length(data_of(range))).sum();
-    let base = File::open(base)?;
+    let base = regular::open(base)?;
     let file = create_partial(partial).map_err(|error| error.source)?;
     let (used, base_bytes) = if reflink(&base, &file)? {
         (Used::Reflink, 0)

@@ -18,5 +18,6 @@ pub mod pool;
 pub mod process_identity;
 pub mod progress;
 pub mod raw;
+pub mod regular;
 pub mod resize;
 mod sparse;

@@ -11,6 +11,7 @@
 use crate::device::BlockDevice;
 use crate::durable::{DurableError, create_partial, ensure_removed, fsync_parent, partial_path};
 use crate::lock::{ImageLock, LockError, lock_exclusive, lock_shared};
+use crate::regular;
 use imago::file::File as Storage;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
@@ -351,17 +352,12 @@ fn open_locked(path: &Path, writable: bool) -> Result<(File, ImageLock), Overlay
         path: path.to_owned(),
         source,
     };
-    let file = File::options()
-        .read(true)
-        .write(writable)
-        .open(path)
-        .map_err(open)?;
-    if !file.metadata().map_err(open)?.is_file() {
-        return Err(open(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )));
-    }
+    let file = if writable {
+        regular::open_writable(path)
+    } else {
+        regular::open(path)
+    };
+    let file = file.map_err(open)?;
     let lock = if writable {
         lock_exclusive(&file)
     } else {
@@ -380,14 +376,8 @@ impl Base {
             path: base.to_owned(),
             source,
         };
-        let file = File::open(base).map_err(fail)?;
+        let file = regular::open(base).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
-        if !metadata.is_file() {
-            return Err(fail(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            )));
-        }
         let lock = lock_shared(&file).map_err(|source| OverlayError::Lock {
             path: base.to_owned(),
             source,

@@ -3,7 +3,7 @@
 //! It takes no lock: an editor that must keep a virtual machine out uses [`crate::lock`] first.
 
 use crate::device::BlockDevice;
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -22,28 +22,14 @@ pub struct RawFile {
 }
 
 impl RawFile {
-    /// Opens the image at `path` for reading.
+    /// Opens the image at `path` for reading, as [`crate::regular::open`] does.
     pub fn open_read_only(path: &Path) -> io::Result<Self> {
-        Self::from_file(File::open(path)?, false)
-    }
-
-    /// Opens the image at `path` for reading when it is a regular file; a pipe would be waited for.
-    pub fn open_regular(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(path)?;
-        if !file.metadata()?.is_file() {
-            let why = "it is no regular file";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
-        Self::from_file(file, false)
+        Self::from_file(crate::regular::open(path)?, false)
     }
 
     /// Opens the image at `path` for reading and writing.
     pub fn open_writable(path: &Path) -> io::Result<Self> {
-        Self::from_file(OpenOptions::new().read(true).write(true).open(path)?, true)
+        Self::from_file(crate::regular::open_writable(path)?, true)
     }
 
     /// Makes a new image of `size_bytes` zeros without using space, mode 0600.

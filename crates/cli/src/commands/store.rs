@@ -20,6 +20,12 @@ pub fn rescan(session: &Session) -> Result<ExitCode, Problem> {
     for (path, why) in &report.refused {
         session.note(&format!("not taken in: {path}: {why}"));
     }
+    if !report.refused.is_empty() {
+        session.note(
+            "what was not taken in is left as it was found; of what the catalog knows, it is \
+             written anew by: stampo store scrub",
+        );
+    }
     session.note(&format!(
         "{} versions and {} guests brought back; check their bytes: stampo template verify NAME@N",
         report.versions.len(),

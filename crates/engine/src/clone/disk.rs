@@ -7,6 +7,7 @@ use super::{disk_name, extra_disk_name};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::WORKING;
+use crate::sidecar;
 use serde::{Deserialize, Serialize};
 use stampo_core::goal::CloneKind;
 use stampo_core::size::ByteSize;
@@ -19,6 +20,7 @@ use stampo_image::overlay::Overlay;
 use stampo_image::partition::{Layout, Table, grow_last, renew_guids, renew_signature};
 use stampo_image::progress::Unwatched;
 use stampo_image::raw::RawFile;
+use stampo_image::regular;
 use stampo_store::GuestRow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -75,7 +77,7 @@ impl Engine {
     /// What personalisation made, as recorded beside the disk.
     pub(crate) fn made(&self, row: &GuestRow) -> Result<Made, EngineError> {
         let path = self.guest_dir(row.id).join("made.json");
-        let text = match std::fs::read(&path) {
+        let text = match regular::read(&path, sidecar::LIMIT_BYTES) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Made::default());
             }

@@ -16,6 +16,7 @@ mod faults;
 mod home;
 mod lost;
 mod model;
+mod no_files;
 mod older;
 mod power;
 mod races;
@@ -194,6 +195,14 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_draft_that_is_purged_during_a_scrub_is_no_damage",
             rotten_rows::a_draft_that_is_purged_during_a_scrub_is_no_damage,
+        ),
+        trial(
+            "a_scrub_waits_for_no_pipe_and_tells_what_is_no_file",
+            no_files::a_scrub_waits_for_no_pipe_and_tells_what_is_no_file,
+        ),
+        trial(
+            "a_rescan_waits_for_no_pipe_and_refuses_what_is_no_file",
+            no_files::a_rescan_waits_for_no_pipe_and_refuses_what_is_no_file,
         ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(

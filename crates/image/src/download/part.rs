@@ -7,6 +7,7 @@
 use crate::checksum::{Sha256Sum, hash_reader};
 use crate::durable::{create_partial, ensure_removed, write_file_durably};
 use crate::progress::Unwatched;
+use crate::regular;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -155,13 +156,7 @@ fn record_path(path: &Path) -> PathBuf {
 
 /// The record at `path`; `None` when there is none or it can't be understood.
 fn read_record(path: &Path) -> Option<Record> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(MAX_RECORD_BYTES)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    serde_json::from_slice(&bytes).ok()
+    serde_json::from_slice(&regular::read(path, MAX_RECORD_BYTES).ok()?).ok()
 }
 
 /// Opens the part for appending, if its bytes are still those of the record; what is behind them

@@ -93,7 +93,7 @@ pub fn leaf_index_of_medium(
         path: path.to_owned(),
         source,
     };
-    let raw = RawFile::open_regular(path).map_err(open)?;
+    let raw = RawFile::open_read_only(path).map_err(open)?;
     let ranges = data_ranges(raw.file(), raw.size_bytes()).map_err(open)?;
     let medium = Medium::new(&raw, pace);
     let leaves = hash_leaves(&medium, &touched_leaves(&ranges), progress)?;

@@ -8,9 +8,9 @@ use crate::durable::{
 use crate::identity::{LeafIndex, verify};
 use crate::lock::is_in_use;
 use crate::progress::Progress;
+use crate::regular;
 use stampo_core::ids::ImageId;
 use std::fs::{File, Permissions};
-use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -224,7 +224,7 @@ impl Pool {
     /// bytes lie in the grave, if there were any, until [`Pool::erase`] or until the trash is
     /// emptied. This takes a few milliseconds whatever the image's size.
     pub fn bury_image(&self, id: &ImageId) -> Result<Option<Grave>, PoolError> {
-        match File::open(self.image_disk(id)) {
+        match regular::open(&self.image_disk(id)) {
             Ok(disk) if is_in_use(&disk)? => Err(PoolError::InUse(id.clone())),
             _ => self.bury(&self.image_dir(id)),
         }
@@ -318,18 +318,5 @@ fn check_sidecar_name(name: &str) -> Result<(), PoolError> {
 
 /// Reads a small file of the pool.
 fn read_limited(path: &Path) -> Result<Vec<u8>, PoolError> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(MAX_SIDECAR_BYTES + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_SIDECAR_BYTES {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "it is too large",
-            ));
-        }
-        Ok(bytes)
-    };
-    read().map_err(PoolError::while_doing("read", path))
+    regular::read(path, MAX_SIDECAR_BYTES).map_err(PoolError::while_doing("read", path))
 }

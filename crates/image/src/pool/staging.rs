@@ -7,12 +7,16 @@
 use super::{DIR_MODE, Pool, PoolError, list};
 use crate::durable::{ensure_dir, ensure_removed, write_file_durably};
 use crate::process_identity::ProcessIdentity;
+use crate::regular;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Writing a record takes milliseconds; one that is half written after this was abandoned.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
+
+/// A record is about a hundred bytes.
+const MAX_RECORD_BYTES: u64 = 64 << 10;
 
 /// A directory for unfinished work. It is removed with everything in it when this is dropped.
 #[derive(Debug)]
@@ -132,7 +136,7 @@ impl Pool {
     ) -> Result<(), PoolError> {
         let dir = self.staging_dir().join(id.to_string());
         let record = owner_path(&dir);
-        let owner = std::fs::read(&record)
+        let owner = regular::read(&record, MAX_RECORD_BYTES)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<ProcessIdentity>(&bytes).ok());
         match owner {
