@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// Makes virtual machine templates and clones them.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 forbidden by a rule, 5 conflict,
-/// 6 partly done, 130 interrupted and undone.
+/// 6 partly done, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "stampo", version, max_term_width = 100)]
 pub struct Cli {

@@ -1,5 +1,5 @@
-//! Interruption: the first signal asks the running operation to stop and undo itself, the second
-//! ends the process at once (the next command then tidies up).
+//! Interruption: the first signal asks the running operation to stop, which then undoes itself if
+//! it has made anything; the second ends the process at once (the next command then tidies up).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ pub fn install() {
             if COUNT.fetch_add(1, Ordering::Relaxed) > 0 {
                 std::process::exit(130);
             }
-            crate::output::say("\nstopping and undoing; once more to leave at once");
+            crate::output::say("\nstopping; once more to leave at once");
         };
         ctrlc::set_handler(handler).is_ok()
     });

@@ -71,6 +71,9 @@ pub enum EngineError {
     /// It was cancelled; nothing of it remains.
     #[error("finish: it was cancelled, and what it had made is gone")]
     Cancelled,
+    /// A scrub was cancelled. It makes nothing that could be taken back.
+    #[error("finish: it was cancelled; what was mended or put into quarantine until then stays so")]
+    ScrubCancelled,
     /// The bytes on disk are not what was recorded.
     #[error("trust the image of {label}: {why}")]
     Rot {
@@ -135,6 +138,14 @@ fn names(guests: &[GuestName]) -> String {
 }
 
 impl EngineError {
+    /// How a cancelled operation of this kind ends.
+    pub(crate) fn cancelled(kind: &str) -> EngineError {
+        match kind {
+            "scrub" => EngineError::ScrubCancelled,
+            _ => EngineError::Cancelled,
+        }
+    }
+
     /// Wraps another room's error with what was tried.
     pub(crate) fn room<E>(act: impl Into<String>) -> impl FnOnce(E) -> EngineError
     where

@@ -140,7 +140,7 @@ impl Engine {
             }
             match row.state {
                 OperationState::Done => return Ok(()),
-                OperationState::Undone => return Err(EngineError::Cancelled),
+                OperationState::Undone => return Err(EngineError::cancelled(&row.kind)),
                 OperationState::Failed => {
                     let why = row.error.unwrap_or_default();
                     return Err(EngineError::Conflict {

@@ -99,7 +99,17 @@ fn note(recovered: &Recovered) -> String {
             format!("note: {kind} {subject}, which was interrupted, is done now")
         }
         (_, Some(error)) => format!("note: {kind} {subject} was interrupted: {error}"),
-        _ => format!("note: {kind} {subject} was interrupted, and what it had made is gone"),
+        _ => format!("note: {kind} {subject} was interrupted{}", left_by(kind)),
+    }
+}
+
+/// What an interrupted operation of this kind leaves, when recovery did not finish it.
+fn left_by(kind: &str) -> &'static str {
+    match kind {
+        "scrub" => "; what it had mended or put into quarantine stays so: stampo store scrub",
+        "start" => "; whether the guest runs is shown by: stampo ps",
+        "write_file" => "; the file is the old one or the new one, and whole",
+        _ => ", and what it had made is gone",
     }
 }
 

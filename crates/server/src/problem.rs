@@ -26,7 +26,7 @@ fn kind(error: &EngineError) -> Kind {
         EngineError::Conflict { .. } | EngineError::HasLinkedClones { .. } => Kind::Conflict,
         EngineError::Usage { .. } | EngineError::Name(_) => Kind::Usage,
         EngineError::Partial { .. } => Kind::Partial,
-        EngineError::Cancelled => Kind::Cancelled,
+        EngineError::Cancelled | EngineError::ScrubCancelled => Kind::Cancelled,
         EngineError::Driver(error) => driver_kind(error),
         EngineError::Io { .. } | EngineError::Room { .. } | EngineError::Store(_) => Kind::Failed,
     }

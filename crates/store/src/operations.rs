@@ -23,7 +23,7 @@ pub enum OperationState {
     Done,
     /// It could not be done; what it made is gone.
     Failed,
-    /// It was cancelled or interrupted; what it made is gone.
+    /// It was cancelled or interrupted; what it made is gone, but for what a scrub has mended.
     Undone,
 }
 

@@ -69,9 +69,7 @@ fn with_remedies(mut problem: Problem, report: &ScrubReport) -> Problem {
         }
     }
     if problem.kind == Kind::Cancelled && !report.damage.is_empty() {
-        let stays =
-            "stampo store scrub; what was mended or put into quarantine until then stays so";
-        problem.hints.push(stays.to_owned());
+        problem.hints.push("stampo store scrub".to_owned());
     }
     problem
 }

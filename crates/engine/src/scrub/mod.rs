@@ -30,9 +30,6 @@ use std::time::Duration;
 /// The key in a scrub's request that holds its report.
 const REPORT: &str = "report";
 
-/// How a cancelled scrub ends.
-const CANCELLED: &str = "cancelled; what was mended or put into quarantine until then stays so";
-
 /// How to scrub.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScrubOptions {
@@ -78,6 +75,10 @@ impl Engine {
             let kept = self.keep_report(&work, &report);
             done.and(kept).map(|()| report)
         });
+        let result = result.map_err(|error| match error {
+            EngineError::Cancelled => EngineError::cancelled("scrub"),
+            other => other,
+        });
         if work.is_left_open() {
             // A quarantine is in the catalog and not beside the bytes: recovery sees to it.
             work.release();
@@ -89,7 +90,9 @@ impl Engine {
         let (state, why) = match &result {
             Ok(report) if report.damage.is_empty() => (OperationState::Done, None),
             Ok(report) => (OperationState::Failed, Some(report.summary())),
-            Err(EngineError::Cancelled) => (OperationState::Undone, Some(CANCELLED.to_owned())),
+            Err(error @ EngineError::ScrubCancelled) => {
+                (OperationState::Undone, Some(error.chain()))
+            }
             Err(error) => (OperationState::Failed, Some(error.chain())),
         };
         let audited = match (&result, &why) {
