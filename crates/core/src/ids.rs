@@ -1,5 +1,6 @@
 //! Typed ids: one type for each kind of row, so that a guest id can never be passed as a version id.
 
+use crate::text_form::text_form;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -121,18 +122,7 @@ impl FromStr for ImageId {
     }
 }
 
-impl TryFrom<String> for ImageId {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
-    }
-}
-
-impl From<ImageId> for String {
-    fn from(id: ImageId) -> String {
-        id.0
-    }
-}
+text_form!(ImageId, IdError);
 
 #[cfg(test)]
 mod tests {

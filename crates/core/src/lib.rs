@@ -15,3 +15,4 @@ pub mod network;
 pub mod personalisation;
 pub mod plan;
 pub mod size;
+mod text_form;

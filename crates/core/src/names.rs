@@ -3,6 +3,7 @@
 //! A name is at most 63 bytes of `[a-z0-9-]`, starts and ends with a letter or digit: the form of
 //! a DNS label (RFC 1123, section 2.1), so that a guest name can always be its host name.
 
+use crate::text_form::text_form;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -77,18 +78,7 @@ macro_rules! label {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0
-            }
-        }
+        text_form!($name, NameError);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,18 +165,7 @@ impl fmt::Display for VersionRef {
     }
 }
 
-impl TryFrom<String> for VersionRef {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<VersionRef> for String {
-    fn from(reference: VersionRef) -> String {
-        reference.to_string()
-    }
-}
+text_form!(VersionRef, NameError);
 
 /// A guest name in which `{n}` stands for a number, as in `app-{n}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

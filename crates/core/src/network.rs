@@ -1,5 +1,6 @@
 //! Addresses: MACs that belong to stampo's guests, static addresses and ranges of them.
 
+use crate::text_form::text_form;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -83,18 +84,7 @@ impl FromStr for Mac {
     }
 }
 
-impl TryFrom<String> for Mac {
-    type Error = AddressError;
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
-impl From<Mac> for String {
-    fn from(mac: Mac) -> String {
-        mac.to_string()
-    }
-}
+text_form!(Mac, AddressError);
 
 /// An address with the length of its network's prefix, as in `192.0.2.10/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -131,18 +121,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-impl TryFrom<String> for Cidr {
-    type Error = AddressError;
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
-impl From<Cidr> for String {
-    fn from(cidr: Cidr) -> String {
-        cidr.to_string()
-    }
-}
+text_form!(Cidr, AddressError);
 
 /// QEMU's user-mode network around a guest with a static address: what stands beside the guest.
 ///
@@ -276,18 +255,7 @@ impl fmt::Display for AddressRange {
     }
 }
 
-impl TryFrom<String> for AddressRange {
-    type Error = AddressError;
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
-impl From<AddressRange> for String {
-    fn from(range: AddressRange) -> String {
-        range.to_string()
-    }
-}
+text_form!(AddressRange, AddressError);
 
 #[cfg(test)]
 mod tests {

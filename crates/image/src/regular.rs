@@ -80,9 +80,9 @@ mod tests {
         std::fs::write(&file, b"bytes").expect("written");
         symlink(&file, &link).expect("a link");
         for path in [
-            &pipe,
-            &socket,
-            &dir.path().to_owned(),
+            &*pipe,
+            &*socket,
+            dir.path(),
             Path::new("/dev/zero"),
         ] {
             let error = open(path).expect_err("no regular file");

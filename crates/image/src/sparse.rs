@@ -72,11 +72,14 @@ mod tests {
 
     #[test]
     fn one_set_bit_anywhere_is_not_zero() {
-        for length in [1, 4095, 4096, 4097, 10_000] {
+        for length in [1, 255, 256, 257, 4095, 4096, 4097, 10_000] {
             let mut bytes = vec![0; length];
             assert!(is_zero(&bytes));
-            bytes[length - 1] = 1;
-            assert!(!is_zero(&bytes));
+            for at in [0, length / 2, length - 1] {
+                bytes[at] = 0x80;
+                assert!(!is_zero(&bytes), "{length} {at}");
+                bytes[at] = 0;
+            }
         }
     }
 }

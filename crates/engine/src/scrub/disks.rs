@@ -302,19 +302,17 @@ impl Engine {
 
 /// A missing disk is an error of its own, and so is one that can't be read as a disk.
 fn ensure_regular(image: &ImageId, path: &Path) -> Result<(), PoolError> {
-    let source = match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => return Ok(()),
-        Ok(_) => io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"),
+    match stampo_image::regular::open(path) {
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(PoolError::NoImage(image.clone()));
+            Err(PoolError::NoImage(image.clone()))
         }
-        Err(error) => error,
-    };
-    Err(PoolError::Read {
-        act: "read",
-        path: path.to_owned(),
-        source,
-    })
+        Err(source) => Err(PoolError::Read {
+            act: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Damage of a file that is not known to belong to anything yet.

@@ -6,6 +6,7 @@
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use stampo_image::device::BlockDevice;
+use stampo_image::sparse::is_zero;
 use std::io;
 
 /// How much is read at once.
@@ -87,6 +88,8 @@ fn scan(
         device.read_at(at, chunk)?;
         let own = (CHUNK as u64).min(end - at) as usize;
         // Whether there is anything at all is answered much faster than where everything is.
+        // Most of a disk is zeros, and comparing is faster than searching. (A needle of zeros is
+        // not found in a chunk of nothing else, and means nothing anyway.)
         if !is_zero(chunk) && finder.is_match(&*chunk) {
             let places = finder
                 .find_overlapping_iter(&*chunk)
@@ -100,15 +103,6 @@ fn scan(
         at += own as u64;
     }
     Ok(found)
-}
-
-/// Whether all bytes are zero. Most of a disk is, and comparing is faster than searching. (A
-/// needle of zeros is not found in a chunk of nothing else, and means nothing anyway.)
-fn is_zero(bytes: &[u8]) -> bool {
-    static ZEROS: [u8; 4096] = [0; 4096];
-    bytes
-        .chunks(ZEROS.len())
-        .all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 
 #[cfg(test)]

@@ -73,13 +73,8 @@ pub fn image_id(path: &Path, progress: &dyn Progress) -> Result<ImageId, Identit
 
 /// The leaf index of the raw disk at `path`. Holes are skipped.
 pub fn leaf_index(path: &Path, progress: &dyn Progress) -> Result<LeafIndex, IdentityError> {
-    let open = |source| IdentityError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let raw = RawFile::open_read_only(path).map_err(open)?;
-    let ranges = data_ranges(raw.file(), raw.size_bytes()).map_err(open)?;
-    let leaves = hash_leaves(&raw, &touched_leaves(&ranges), progress)?;
+    let (raw, data) = open_with_data(path)?;
+    let leaves = hash_leaves(&raw, &data, progress)?;
     Ok(LeafIndex::new(raw.size_bytes(), leaves))
 }
 
@@ -89,15 +84,22 @@ pub fn leaf_index_of_medium(
     pace: &Pace,
     progress: &dyn Progress,
 ) -> Result<LeafIndex, IdentityError> {
-    let open = |source| IdentityError::Open {
+    let (raw, data) = open_with_data(path)?;
+    let leaves = hash_leaves(&Medium::new(&raw, pace), &data, progress)?;
+    Ok(LeafIndex::new(raw.size_bytes(), leaves))
+}
+
+/// The raw disk at `path`, and the numbers of the leaves that may hold data.
+fn open_with_data(path: &Path) -> Result<(RawFile, Vec<u64>), IdentityError> {
+    let open = || {
+        let raw = RawFile::open_read_only(path)?;
+        let data = data_ranges(raw.file(), raw.size_bytes())?;
+        Ok((raw, touched_leaves(&data)))
+    };
+    open().map_err(|source| IdentityError::Open {
         path: path.to_owned(),
         source,
-    };
-    let raw = RawFile::open_read_only(path).map_err(open)?;
-    let ranges = data_ranges(raw.file(), raw.size_bytes()).map_err(open)?;
-    let medium = Medium::new(&raw, pace);
-    let leaves = hash_leaves(&medium, &touched_leaves(&ranges), progress)?;
-    Ok(LeafIndex::new(raw.size_bytes(), leaves))
+    })
 }
 
 /// The leaf index of any device, an overlay for example. Everything is read.
@@ -143,11 +145,7 @@ pub fn update(
     changed: &[Range<u64>],
     progress: &dyn Progress,
 ) -> Result<LeafIndex, IdentityError> {
-    let open = |source| IdentityError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let raw = RawFile::open_read_only(path).map_err(open)?;
+    let (raw, data) = open_with_data(path)?;
     let size_bytes = raw.size_bytes();
     let mut ranges: Vec<Range<u64>> = changed
         .iter()
@@ -162,7 +160,6 @@ pub fn update(
     let touched = touched_leaves(&ranges);
     let end = size_bytes.div_ceil(LEAF_BYTES);
     let stays = |number: &u64| *number < end && touched.binary_search(number).is_err();
-    let data = touched_leaves(&data_ranges(raw.file(), size_bytes).map_err(open)?);
     let is_data = |number: &&u64| data.binary_search(number).is_ok();
     let to_read: Vec<u64> = touched.iter().filter(is_data).copied().collect();
     let mut leaves = hash_leaves(&raw, &to_read, progress)?;

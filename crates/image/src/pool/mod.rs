@@ -242,19 +242,7 @@ impl Pool {
 
 /// The entries of a directory, sorted. One that does not exist has none.
 fn list(dir: &Path) -> Result<Vec<PathBuf>, PoolError> {
-    let read = || -> io::Result<Vec<PathBuf>> {
-        std::fs::read_dir(dir)?
-            .map(|entry| Ok(entry?.path()))
-            .collect()
-    };
-    match read() {
-        Ok(mut paths) => {
-            paths.sort();
-            Ok(paths)
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(PoolError::while_doing("list", dir)(e)),
-    }
+    crate::listing::entries(dir).map_err(PoolError::while_doing("list", dir))
 }
 
 /// Space that `path` and everything below it take: `st_blocks`, which is 512 bytes each.

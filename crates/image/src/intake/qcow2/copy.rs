@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::entry::{self, Compressed, Mapping};
 use super::header::Header;
 use super::inflate::Inflater;
-use super::prove::for_each_entry;
+use super::prove::{for_each_entry, for_each_l2_table};
 
 /// A stretch is at most this long, so that progress is told within it.
 const MAX_STRETCH: u64 = 16 << 20;
@@ -42,20 +42,9 @@ pub fn copy(
         guest: 0,
         length: 0,
     };
-    let entries = u64::from(header.l1_entries);
-    for_each_entry(
-        source,
-        "the L1 table",
-        header.l1_offset,
-        entries,
-        |index, raw| {
-            let guest_offset = index * header.l2_covers();
-            match entry::l1(raw, header)? {
-                Some(table) => copier.copy_table(table, guest_offset),
-                None => Ok(()),
-            }
-        },
-    )?;
+    for_each_l2_table(source, header, |table, guest_offset| {
+        copier.copy_table(table, guest_offset)
+    })?;
     copier.finish()
 }
 

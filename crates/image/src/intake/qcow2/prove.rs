@@ -79,24 +79,14 @@ fn claim_mappings(
     entry::aligned("the L1 table", header.l1_offset, header)?;
     occupancy.claim("the L1 table", header.l1_offset, entries * 8)?;
     let mut mapped = 0;
-    for_each_entry(
-        source,
-        "the L1 table",
-        header.l1_offset,
-        entries,
-        |index, raw| {
-            let Some(table) = entry::l1(raw, header)? else {
-                return Ok(());
-            };
-            let guest_offset = index * header.l2_covers();
-            if guest_offset >= header.virtual_size {
-                return Err(Refusal::MappedPastSize { guest_offset }.into());
-            }
-            occupancy.claim("an L2 table", table, header.cluster_size())?;
-            mapped += claim_l2(source, header, occupancy, table, guest_offset)?;
-            Ok(())
-        },
-    )?;
+    for_each_l2_table(source, header, |table, guest_offset| {
+        if guest_offset >= header.virtual_size {
+            return Err(Refusal::MappedPastSize { guest_offset }.into());
+        }
+        occupancy.claim("an L2 table", table, header.cluster_size())?;
+        mapped += claim_l2(source, header, occupancy, table, guest_offset)?;
+        Ok(())
+    })?;
     Ok(mapped)
 }
 
@@ -153,6 +143,26 @@ fn check_inside(source: &Source<'_>, offset: u64, length: u64) -> Result<(), Ref
         needed_bytes,
         file_bytes,
     })
+}
+
+/// Calls `visit` with the place of every L2 table and the guest offset from which it maps.
+pub(super) fn for_each_l2_table(
+    source: &Source<'_>,
+    header: &Header,
+    mut visit: impl FnMut(u64, u64) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let entries = u64::from(header.l1_entries);
+    let at = header.l1_offset;
+    for_each_entry(
+        source,
+        "the L1 table",
+        at,
+        entries,
+        |index, raw| match entry::l1(raw, header)? {
+            Some(table) => visit(table, index * header.l2_covers()),
+            None => Ok(()),
+        },
+    )
 }
 
 /// Calls `visit` with index and value of every entry of a table that is not zero.
