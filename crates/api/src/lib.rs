@@ -88,8 +88,9 @@ pub trait Api: Send + Sync {
     fn rename(&self, guest: &GuestName, name: &GuestName) -> Reply<Guest>;
     /// Changes a stopped guest's processors, memory or disk size.
     fn resize(&self, request: ResizeRequest) -> Reply<Guest>;
-    /// Removes a guest. With `keep_s` it can be brought back for that many seconds.
-    fn remove(&self, guest: &GuestName, keep_s: Option<u64>) -> Reply<()>;
+    /// Removes guests: all of them, or none when one is missing or something works on it. With
+    /// `keep_s` they can be brought back for that many seconds.
+    fn remove(&self, guests: &[GuestName], keep_s: Option<u64>) -> Reply<()>;
     /// Brings back a guest that was removed with a grace time.
     fn restore_guest(&self, guest: &GuestName) -> Reply<Guest>;
     /// Waits until a running guest's ssh server answers with its recorded host key's protocol

@@ -79,7 +79,7 @@ pub enum Command {
     Stop(StopArgs),
     /// Stop guests and start them again.
     Restart(StopArgs),
-    /// Remove guests.
+    /// Remove guests: all of them, or none when one is missing, runs or is in use.
     Rm(RmArgs),
     /// Bring back a guest that was removed with --keep.
     Undelete(GuestArg),

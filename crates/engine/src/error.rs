@@ -58,9 +58,11 @@ pub enum EngineError {
         /// The items and who else holds them.
         what: String,
     },
-    /// Some guests were made, some not.
-    #[error("make {failed} of {all} guests: {first}")]
+    /// It was done to some guests, and not to others.
+    #[error("{act} {failed} of {all} guests: {first}")]
     Partial {
+        /// A verb.
+        act: &'static str,
         /// How many failed.
         failed: usize,
         /// How many were asked for.
@@ -143,6 +145,25 @@ impl EngineError {
         match kind {
             "scrub" => EngineError::ScrubCancelled,
             _ => EngineError::Cancelled,
+        }
+    }
+
+    /// What it means that `failures` came of `act` on `all` guests.
+    pub(crate) fn of_some(
+        act: &'static str,
+        failures: Vec<EngineError>,
+        all: usize,
+    ) -> Result<(), EngineError> {
+        let failed = failures.len();
+        match failures.into_iter().next() {
+            None => Ok(()),
+            Some(first) if failed == all => Err(first),
+            Some(first) => Err(EngineError::Partial {
+                act,
+                failed,
+                all,
+                first: first.chain(),
+            }),
         }
     }
 

@@ -47,28 +47,39 @@ impl Engine {
     ) -> Result<(OperationId, GuestRow), EngineError> {
         let operation = self.new_operation(ask.verb, ask.name.as_str(), ask.request.clone());
         let row = self.store.write_durably(|tx| {
-            let found = tx.guest_named(ask.name)?;
-            let mut row = found.ok_or_else(|| EngineError::NotFound {
-                what: "guest",
-                name: ask.name.to_string(),
-            })?;
-            self.refuse_if_guest_busy(tx, &row, ask.verb)?;
-            if let Some(from) = ask.from.filter(|from| *from != row.state) {
-                return Err(EngineError::Conflict {
-                    act: format!("{} {}", words(ask.verb), ask.name),
-                    why: format!("it is {}, not {from}", row.state),
-                });
-            }
-            change(tx, &mut row)?;
-            row.operation = Some(operation.id);
-            row.changed_ms = self.now_ms();
             tx.insert_operation(&operation)?;
-            tx.update_guest(&row)?;
-            self.audit(tx, ask.verb, row.name.as_str(), ask.detail)?;
-            Ok(row)
+            self.claim_in(tx, operation.id, ask, change)
         })?;
         self.faults.reach(&format!("{}.claimed", ask.verb));
         Ok((operation.id, row))
+    }
+
+    /// Claims a guest for an operation that is recorded in the same transaction.
+    pub(crate) fn claim_in(
+        &self,
+        tx: &Tx<'_>,
+        operation: OperationId,
+        ask: &Ask<'_>,
+        change: impl FnOnce(&Tx<'_>, &mut GuestRow) -> Result<(), EngineError>,
+    ) -> Result<GuestRow, EngineError> {
+        let found = tx.guest_named(ask.name)?;
+        let mut row = found.ok_or_else(|| EngineError::NotFound {
+            what: "guest",
+            name: ask.name.to_string(),
+        })?;
+        self.refuse_if_guest_busy(tx, &row, ask.verb)?;
+        if let Some(from) = ask.from.filter(|from| *from != row.state) {
+            return Err(EngineError::Conflict {
+                act: format!("{} {}", words(ask.verb), ask.name),
+                why: format!("it is {}, not {from}", row.state),
+            });
+        }
+        change(tx, &mut row)?;
+        row.operation = Some(operation);
+        row.changed_ms = self.now_ms();
+        tx.update_guest(&row)?;
+        self.audit(tx, ask.verb, row.name.as_str(), ask.detail)?;
+        Ok(row)
     }
 
     /// Refuses to touch a guest that an operation works on.
@@ -133,12 +144,40 @@ impl Engine {
         Ok((result?, changed))
     }
 
+    /// As [`Engine::with_claimed`], of many guests, which are only settled.
+    pub(crate) fn settle_claimed(
+        &self,
+        id: OperationId,
+        rows: &[GuestRow],
+    ) -> Result<(), EngineError> {
+        let work = Work::new(self, id, &Unwatched);
+        let ended = self
+            .settle_guests(rows)
+            .and_then(|()| work.end(OperationState::Done, None, |_| Ok(())));
+        match ended {
+            Ok(()) => self.faults.reach("guest.ended"),
+            Err(_) => work.release(),
+        }
+        ended
+    }
+
     /// Saves the row of a claimed guest.
     pub(crate) fn save_claimed(&self, row: &mut GuestRow) -> Result<(), EngineError> {
         row.changed_ms = self.now_ms();
         self.store.write_durably(|tx| tx.update_guest(row))?;
         self.faults.reach("guest.saved");
         Ok(())
+    }
+
+    /// Settles many guests; those that are to be destroyed, together.
+    fn settle_guests(&self, rows: &[GuestRow]) -> Result<(), EngineError> {
+        let (going, staying): (Vec<GuestRow>, Vec<GuestRow>) = rows
+            .iter()
+            .cloned()
+            .partition(|row| row.state == GuestState::Destroying);
+        self.destroy_all(&going)?;
+        let failures = self.on_each(&staying, |row| self.settle_guest(row));
+        EngineError::of_some("settle", failures, staying.len())
     }
 
     /// Brings the driver, the sidecar and the guest's directory to where the row says it is.
@@ -197,7 +236,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut state = OperationState::Done;
         let mut failure = None;
-        for mut row in self.store.read(|tx| tx.guests_of_operation(work.id))? {
+        let mut rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        for row in &mut rows {
             let is_undone = match verb {
                 "flatten" => row.kind == CloneKind::Linked,
                 "write_file" | "start" => true,
@@ -207,7 +247,7 @@ impl Engine {
                 state = OperationState::Undone;
             }
             if verb == "resize"
-                && let Err(error) = self.resize_again(work, &mut row, request)
+                && let Err(error) = self.resize_again(work, row, request)
             {
                 if work.is_left_open() {
                     return Err(error);
@@ -215,8 +255,8 @@ impl Engine {
                 state = OperationState::Failed;
                 failure = Some(error.chain());
             }
-            self.settle_guest(&row)?;
         }
+        self.settle_guests(&rows)?;
         let why = match state {
             OperationState::Undone => Some("interrupted".to_owned()),
             _ => failure,

@@ -22,6 +22,7 @@ mod guest_io;
 mod guest_op;
 mod images;
 mod import;
+mod parallel;
 mod passport;
 mod power;
 mod reconcile;

@@ -191,6 +191,11 @@ pub fn ensure_removed(path: &Path) -> Result<(), DurableError> {
 /// What was gone before counts too: whoever removed it may not have waited.
 pub fn ensure_removed_durably(path: &Path) -> Result<(), DurableError> {
     ensure_removed(path)?;
+    wait_for_removal(path)
+}
+
+/// Waits until everything that was removed beside `path`, and `path` itself, is gone for good.
+pub fn wait_for_removal(path: &Path) -> Result<(), DurableError> {
     match fsync_parent(path) {
         Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -415,11 +415,12 @@ impl Api for Local {
         self.wire_guest(&row)
     }
 
-    fn remove(&self, guest: &GuestName, keep_s: Option<u64>) -> Reply<()> {
+    fn remove(&self, guests: &[GuestName], keep_s: Option<u64>) -> Reply<()> {
         let keep = keep_s.map(Duration::from_secs);
+        let names: Vec<&str> = guests.iter().map(GuestName::as_str).collect();
         self.engine
-            .remove(guest, keep)
-            .map_err(self.refuse("remove", guest.as_str()))
+            .remove_all(guests, keep)
+            .map_err(self.refuse("remove", &names.join(" ")))
     }
 
     fn restore_guest(&self, guest: &GuestName) -> Reply<Guest> {

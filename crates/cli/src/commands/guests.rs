@@ -75,16 +75,12 @@ fn print_one(session: &Session, guest: Guest) -> Result<ExitCode, Problem> {
 /// `rm`.
 pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
     let keep_s = args.keep.as_deref().map(seconds).transpose()?;
-    for (done, name) in args.guests.iter().enumerate() {
-        remove_one(session, name, keep_s, args.force).map_err(|problem| {
-            // What was removed before stays removed; the exit code says so.
-            let kind = if done > 0 {
-                Kind::Partial
-            } else {
-                problem.kind
-            };
-            Problem { kind, ..problem }
-        })?;
+    if !args.force {
+        let refused = args.guests.iter().map(|name| refuse_running(session, name));
+        refused.collect::<Reply<()>>()?;
+    }
+    session.api.remove(&args.guests, keep_s)?;
+    for name in &args.guests {
         match keep_s {
             Some(_) => session.note(&format!(
                 "{name} removed; bring it back: stampo undelete {name}"
@@ -95,15 +91,14 @@ pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn remove_one(session: &Session, name: &GuestName, keep_s: Option<u64>, force: bool) -> Reply<()> {
-    let guest = session.api.guest(name)?;
-    if guest.power == "running" && !force {
-        let problem = Problem::new(Kind::Conflict, format!("remove {name}: it runs"));
-        return Err(problem
-            .hint(format!("stampo stop {name}"))
-            .hint(format!("stampo rm --force {name}")));
+fn refuse_running(session: &Session, name: &GuestName) -> Reply<()> {
+    if session.api.guest(name)?.power != "running" {
+        return Ok(());
     }
-    session.api.remove(name, keep_s)
+    let problem = Problem::new(Kind::Conflict, format!("remove {name}: it runs"));
+    Err(problem
+        .hint(format!("stampo stop {name}"))
+        .hint(format!("stampo rm --force {name}")))
 }
 
 /// A time as in `90s`, `30m`, `12h` or `7d`.

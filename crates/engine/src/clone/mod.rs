@@ -34,8 +34,6 @@ use stampo_core::size::ByteSize;
 use stampo_image::durable;
 use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The loopback ports that ssh is forwarded from.
@@ -163,7 +161,7 @@ impl Engine {
         let rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
         self.make_directories(&rows)?;
         let all = rows.len();
-        let failures = self.work_in_parallel(work, rows);
+        let failures = self.on_each(&rows, |row| self.make_or_destroy(work, row.clone()));
         if work.check_cancelled().is_err() {
             return self.cancel_clones(work);
         }
@@ -185,6 +183,7 @@ impl Engine {
             return Err(first);
         }
         let partial = EngineError::Partial {
+            act: "make",
             failed,
             all,
             first: chain,
@@ -200,31 +199,6 @@ impl Engine {
         let dirs: Vec<_> = planned.map(|row| self.guest_dir(row.id)).collect();
         durable::ensure_dirs(self.driver.guests_dir(), &dirs, 0o700)
             .map_err(EngineError::room("make the guests' directories"))
-    }
-
-    /// Runs the steps of every row on a few threads. The errors, in the order in which they came.
-    fn work_in_parallel(&self, work: &Work<'_>, rows: Vec<GuestRow>) -> Vec<EngineError> {
-        let next = AtomicUsize::new(0);
-        let failures = Mutex::new(Vec::new());
-        let threads = self.settings.parallel.clamp(1, rows.len().max(1));
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let made = self.caught(|| self.make_or_destroy(work, row.clone()));
-                        if let Err(error) = made {
-                            failures
-                                .lock()
-                                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                                .push(error);
-                        }
-                    }
-                });
-            }
-        });
-        failures
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Takes one guest through its steps; when one fails the guest is destroyed.
@@ -246,9 +220,7 @@ impl Engine {
     }
 
     fn cancel_clones(&self, work: &Work<'_>) -> Result<Vec<GuestRow>, EngineError> {
-        for row in self.store.read(|tx| tx.guests_of_operation(work.id))? {
-            self.destroy(&row)?;
-        }
+        self.destroy_all(&self.store.read(|tx| tx.guests_of_operation(work.id))?)?;
         work.end(OperationState::Undone, Some("cancelled"), |tx| {
             self.audit(tx, "cancel", &work.id.to_string(), "clone")
         })?;

@@ -157,6 +157,12 @@ pub fn all() -> Vec<Case> {
             |e| ready(e).is_empty(),
         ),
         case(
+            "remove_many",
+            three_running,
+            |e| e.remove_all(&["app-3", "app-1", "app-2"].map(name), None),
+            |e| ready(e).is_empty(),
+        ),
+        case(
             "trash",
             one_running,
             |e| e.remove(&name("app"), Some(HOUR)),
@@ -402,6 +408,12 @@ fn one_running() -> Home {
     with(one_guest(), |e| e.start(&name("app")).map(drop))
 }
 
+fn three_running() -> Home {
+    with(Home::published(), |e| {
+        clone(e, "app-{n}", &three()).map(drop)
+    })
+}
+
 fn one_trashed() -> Home {
     with(one_running(), |e| e.remove(&name("app"), Some(HOUR)))
 }
@@ -412,9 +424,7 @@ fn rubbish() -> Home {
 
 fn without_catalog() -> Home {
     let home = one_guest();
-    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
-        let _ = std::fs::remove_file(home.path().join(name));
-    }
+    lose_catalog(&home.path());
     std::fs::write(home.path().with_file_name(LOST), "").expect("marked");
     home
 }

@@ -252,6 +252,16 @@ fn published_home() -> &'static Path {
     })
 }
 
+/// The files of a catalog.
+pub const CATALOG: [&str; 3] = ["catalog.db", "catalog.db-wal", "catalog.db-shm"];
+
+/// Takes the catalog away; nothing works on the home.
+pub fn lose_catalog(home: &Path) {
+    for name in CATALOG {
+        let _ = fs::remove_file(home.join(name));
+    }
+}
+
 pub fn name(text: &str) -> GuestName {
     text.parse().expect("a guest's name")
 }
