@@ -135,7 +135,7 @@ impl Engine {
         })
     }
 
-    /// The guest of this name, if it is complete and nothing is working on it.
+    /// The guest of this name, if it is complete; known to the driver, which may have lost it.
     pub(crate) fn ready_guest(&self, name: &GuestName, act: &str) -> Result<GuestRow, EngineError> {
         let row = self.guest_row(name)?;
         if !row.state.is_complete() {
@@ -145,6 +145,7 @@ impl Engine {
                 why,
             });
         }
+        self.power(&row);
         Ok(row)
     }
 

@@ -66,12 +66,21 @@ impl Engine {
     }
 
     /// What a guest does now; a driver that can't tell gives `Unknown`, never `Stopped`.
+    ///
+    /// A complete guest that the driver has lost is defined again first: it may run all the same.
     pub fn power(&self, row: &GuestRow) -> Power {
-        match self.driver.observe(row.id) {
+        let observe = || match self.driver.observe(row.id) {
             Ok(power) => power,
             Err(error) => Power::Unknown {
                 reason: error.to_string(),
             },
+        };
+        match observe() {
+            Power::Undefined if row.state == GuestState::Ready && row.operation.is_none() => {
+                self.define_again(&row.name);
+                observe()
+            }
+            power => power,
         }
     }
 

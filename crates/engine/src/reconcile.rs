@@ -1,7 +1,7 @@
 //! Recovery: going on with, or undoing, what a dead process left.
 //!
 //! It runs at the start of every command and costs a few listings and queries when there is
-//! nothing to do. Clones are gone on with, since their steps take milliseconds; work that takes
+//! nothing to do, however many guests there are. Clones are gone on with, since their steps take milliseconds; work that takes
 //! minutes (build, import, seal, flatten) is undone unless it was committed, since nobody waits
 //! for it any more; changes of a guest or a version are finished. Nothing is touched that a living
 //! process works on.
@@ -12,6 +12,7 @@ use crate::guest_op::Ask;
 use crate::work::{Unwatched, Watch, Work};
 use stampo_core::guest::GuestState;
 use stampo_core::ids::GuestId;
+use stampo_core::names::GuestName;
 use stampo_image::process_identity::ProcessIdentity;
 use stampo_store::{OperationRow, OperationState};
 use std::collections::HashSet;
@@ -30,8 +31,7 @@ pub struct Recovered {
 }
 
 impl Engine {
-    /// Ends every operation whose process is gone, removes what such processes left behind, and
-    /// defines complete guests again that the driver has lost.
+    /// Ends every operation whose process is gone, and removes what such processes left behind.
     pub fn recover(&self) -> Result<Vec<Recovered>, EngineError> {
         let running = self.store.read(|tx| tx.running_operations())?;
         let mut recovered = Vec::new();
@@ -42,7 +42,11 @@ impl Engine {
         }
         self.sweep_staging()?;
         self.sweep_images()?;
-        self.define_lost_guests()?;
+        // A command that came to its end has defined what it made. What is lost later is found
+        // when the guest is next looked at, see `Engine::power`: there may be very many.
+        if !recovered.is_empty() {
+            self.define_lost_guests()?;
+        }
         Ok(recovered)
     }
 
@@ -56,36 +60,34 @@ impl Engine {
     }
 
     /// Gives the driver again what it should know and does not: the definitions of complete guests.
-    fn define_lost_guests(&self) -> Result<(), EngineError> {
-        let defined: HashSet<GuestId> = self.driver.list()?.into_iter().collect();
+    /// Looks at every guest.
+    pub(crate) fn define_lost_guests(&self) -> Result<(), EngineError> {
         let mut lost = self.store.read(|tx| tx.idle_guests(GuestState::Ready))?;
-        lost.retain(|(id, _)| !defined.contains(id));
-        if lost.is_empty() {
-            return Ok(());
-        }
-        // Asked again: a guest that became complete between the two listings is no lost one, and
-        // claiming it would refuse it to whoever wants it now.
+        // Listed after that: a guest that was complete then is defined by now.
         let defined: HashSet<GuestId> = self.driver.list()?.into_iter().collect();
-        for (id, name) in lost {
-            if defined.contains(&id) {
-                continue;
-            }
-            let ask = Ask {
-                verb: "define",
-                name: &name,
-                from: Some(GuestState::Ready),
-                request: serde_json::Value::Null,
-                detail: "the driver did not know it",
-            };
-            // Another process may have it by now: then it is in good hands.
-            let Ok((operation, row)) = self.claim_guest(&ask, |_, _| Ok(())) else {
-                continue;
-            };
-            if let Err(error) = self.with_claimed(operation, row, |_, _| Ok(())) {
-                tracing::warn!(guest = %name, error = %error.chain(), "a guest can't be defined");
-            }
+        lost.retain(|(id, _)| !defined.contains(id));
+        for (_, name) in lost {
+            self.define_again(&name);
         }
         Ok(())
+    }
+
+    /// Defines a complete guest that the driver does not know.
+    pub(crate) fn define_again(&self, name: &GuestName) {
+        let ask = Ask {
+            verb: "define",
+            name,
+            from: Some(GuestState::Ready),
+            request: serde_json::Value::Null,
+            detail: "the driver did not know it",
+        };
+        // Another process may have it by now: then it is in good hands.
+        let Ok((operation, row)) = self.claim_guest(&ask, |_, _| Ok(())) else {
+            return;
+        };
+        if let Err(error) = self.with_claimed(operation, row, |_, _| Ok(())) {
+            tracing::warn!(guest = %name, error = %error.chain(), "a guest can't be defined");
+        }
     }
 
     fn recover_one(&self, row: &OperationRow) -> Result<Recovered, EngineError> {

@@ -42,7 +42,9 @@ impl Engine {
         if let Err(error) = &found {
             work.end(OperationState::Failed, Some(&error.chain()), |_| Ok(()))?;
         }
-        found
+        let found = found?;
+        self.define_lost_guests()?;
+        Ok(found)
     }
 
     /// Whether the catalog knows nothing, and there are sidecars from which it could be rebuilt.
@@ -328,14 +330,5 @@ pub(crate) fn read_version(
 
 /// The entries of a directory, sorted; none when it does not exist.
 pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(EngineError::io("list", dir))?,
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry.map_err(EngineError::io("list", dir))?.path());
-    }
-    paths.sort();
-    Ok(paths)
+    stampo_image::listing::entries(dir).map_err(EngineError::io("list", dir))
 }

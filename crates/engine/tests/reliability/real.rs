@@ -91,6 +91,19 @@ pub fn real_guests_are_found_again() {
     drop(engine);
     assert_clean(&home, "rename killed");
 
+    // What the driver wrote down of a running guest is lost: it is found, and not taken for stopped.
+    let forget = || {
+        let engine = recovered(&home);
+        let row = engine.guest_row(&name("db")).expect("a guest");
+        let definition = home.join("guests").join(row.id.to_string());
+        std::fs::remove_file(definition.join("definition.json")).expect("removed");
+        recovered(&home)
+    };
+    assert_eq!(pid(&forget(), "db"), first);
+    let refused = forget().resize(&name("db"), Default::default());
+    let why = refused.expect_err("it runs").chain();
+    assert!(why.contains("it runs"), "{why}");
+
     // A running guest is removed half-way: nothing of it runs or remains.
     let ended = run_child("remove_db", &home, "remove.claimed");
     assert!(!ended.success(), "it was to be killed");
@@ -98,4 +111,13 @@ pub fn real_guests_are_found_again() {
     drop(recovered(&home));
     assert_eq!(processes(&home), 0, "a process without a guest");
     assert_clean(&home, "remove killed");
+
+    // And one that the driver has lost is removed.
+    clone(&recovered(&home), "db", &small()).expect("cloned");
+    let engine = forget();
+    assert_eq!(processes(&home), 1);
+    engine.remove(&name("db"), None).expect("removed");
+    assert_eq!(processes(&home), 0, "it runs without a guest");
+    drop(engine);
+    assert_clean(&home, "a lost guest removed");
 }
