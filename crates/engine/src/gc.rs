@@ -61,11 +61,19 @@ impl Engine {
             }
             subjects.push(subject);
         }
+        let mut freed = Vec::new();
         for row in self.store.read(|tx| tx.versions())? {
             if row.state != State::Purged {
-                subjects.push(self.judge_version(&row, now, &going)?);
+                let subject = self.judge_version(&row, now, &going)?;
+                freed.extend(
+                    row.image
+                        .filter(|_| subject.goes)
+                        .map(|i| (subjects.len(), i)),
+                );
+                subjects.push(subject);
             }
         }
+        self.keep_doubtful(&mut subjects, &freed)?;
         for image in self.image_ids()? {
             subjects.extend(self.judge_image(&image)?);
         }
@@ -109,12 +117,56 @@ impl Engine {
         }
     }
 
+    /// Keeps versions whose images, by their places in `freed`, a damaged row may need.
+    fn keep_doubtful(
+        &self,
+        subjects: &mut [Subject],
+        freed: &[(usize, ImageId)],
+    ) -> Result<(), EngineError> {
+        // All rows are looked at once, and not for each version, when they are right.
+        if freed.is_empty() || !self.store.read(|tx| self.has_doubt(tx))? {
+            return Ok(());
+        }
+        for (at, image) in freed {
+            if let Some(why) = self.store.read(|tx| self.image_doubt(tx, image))? {
+                (subjects[*at].goes, subjects[*at].reason) = (false, why);
+            }
+        }
+        Ok(())
+    }
+
     fn judge_version(
         &self,
         row: &VersionRow,
         now: bool,
         going: &BTreeSet<GuestId>,
     ) -> Result<Subject, EngineError> {
+        let (goes, reason) = self.fate_of_version(row, now, going)?;
+        let size = match &row.image {
+            Some(image) => self.image_usage(image),
+            None => 0,
+        };
+        let reference = VersionRef {
+            template: row.template.clone(),
+            select: VersionSelect::Number(row.number),
+        };
+        let kind = SubjectKind::Version(reference);
+        Ok(Subject {
+            kind,
+            name: row.label(),
+            size: ByteSize(size),
+            goes,
+            reason,
+        })
+    }
+
+    /// Whether a version goes, and why.
+    fn fate_of_version(
+        &self,
+        row: &VersionRow,
+        now: bool,
+        going: &BTreeSet<GuestId>,
+    ) -> Result<(bool, String), EngineError> {
         // Only a retired version can go, so only of it does it matter who reads it.
         let mut clones = match &row.image {
             Some(image) if row.state == State::Retired => {
@@ -125,7 +177,7 @@ impl Engine {
         clones.retain(|guest| !going.contains(&guest.id));
         let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);
         let left_ms = row.changed_ms.saturating_add(grace_ms) - self.now_ms();
-        let (goes, reason) = match row.state {
+        Ok(match row.state {
             State::Retired if !clones.is_empty() => {
                 let names = guest_names(&clones);
                 (
@@ -143,22 +195,6 @@ impl Engine {
             }
             State::Failed => (true, "it could not be made".to_owned()),
             state => (false, state.to_string()),
-        };
-        let size = match &row.image {
-            Some(image) => self.image_usage(image),
-            None => 0,
-        };
-        let reference = VersionRef {
-            template: row.template.clone(),
-            select: VersionSelect::Number(row.number),
-        };
-        let kind = SubjectKind::Version(reference);
-        Ok(Subject {
-            kind,
-            name: row.label(),
-            size: ByteSize(size),
-            goes,
-            reason,
         })
     }
 
@@ -233,15 +269,14 @@ impl Engine {
             if !tx.versions_with_image(image)?.is_empty() {
                 return Ok::<_, EngineError>(None);
             }
-            if let Some(need) = self.image_need(tx, image, None)? {
-                return Ok(Some((false, need)));
+            let mut need = self.image_need(tx, image, None)?;
+            if need.is_none() {
+                need = self.unknown_need(tx, image)?;
             }
-            if self.has_unknown_sidecars(tx, image)? {
-                let why = "its sidecar names a version that the catalog does not know: stampo \
-                           store rescan";
-                return Ok(Some((false, why.to_owned())));
-            }
-            Ok(Some((true, "no version has it".to_owned())))
+            Ok(Some(match need {
+                Some(need) => (false, need),
+                None => (true, "no version has it".to_owned()),
+            }))
         })?;
         let Some((goes, reason)) = judged else {
             return Ok(None);

@@ -8,7 +8,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::sidecar::{GuestSidecar, VersionSidecar, read_sidecar};
+use crate::sidecar::{GuestSidecar, Protection, VersionSidecar, read_sidecar};
 use stampo_core::ids::{GuestId, ImageId, OperationId};
 use stampo_core::lifecycle::State;
 use stampo_store::{GuestRow, Tx};
@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 
 /// The key in an operation's request that holds the image it is about to give to a version.
 pub(crate) const PENDING_IMAGE: &str = "pending_image";
+
+/// The tables whose rows can name an image and are few; guests' rows are judged one by one. A
+/// version is found by way of its template.
+const NAMING: [&str; 3] = ["templates", "versions", "operations"];
 
 impl Engine {
     /// Removes an image and everything beside it unless something needs it. Whether it is gone.
@@ -28,11 +32,8 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let act = || EngineError::room(format!("remove the image {}", image.short()));
         let taken_out = self.store.write(|tx| {
-            // What the catalog does not know may need it too: see `has_unknown_sidecars`.
-            if self.image_need(tx, image, by)?.is_some()
-                || self.has_unknown_sidecars(tx, image)?
-                || self.has_unknown_reader(tx, image)?
-            {
+            let is_needed = self.image_need(tx, image, by)?.is_some();
+            if is_needed || self.unknown_need(tx, image)?.is_some() {
                 return Ok(None);
             }
             self.pool.bury_image(image).map(Some).map_err(act())
@@ -69,23 +70,73 @@ impl Engine {
         if pending {
             return Ok(Some("an operation works on it".to_owned()));
         }
-        // What the rows said until here is no reason to delete bytes when one of them has changed
-        // by itself. There are few versions; guests are asked one by one by their sidecars.
-        let is_damaged = tx.has_damage("versions", None)?;
-        Ok(is_damaged.then(|| {
-            "a damaged row of the catalog may have named it: stampo store scrub".to_owned()
-        }))
+        self.image_doubt(tx, image)
+    }
+
+    /// Whether any row that could name an image has changed by itself.
+    pub(crate) fn has_doubt(&self, tx: &Tx<'_>) -> Result<bool, EngineError> {
+        for table in NAMING {
+            if tx.has_damage(table, None)? {
+                return Ok(true);
+            }
+        }
+        Ok(!tx.damaged_guest_ids()?.is_empty())
+    }
+
+    /// Why what the rows say is no reason to delete the bytes of an image: one of those that could
+    /// name it has changed by itself. `None` when they can be believed.
+    pub(crate) fn image_doubt(
+        &self,
+        tx: &Tx<'_>,
+        image: &ImageId,
+    ) -> Result<Option<String>, EngineError> {
+        let may_name =
+            |table: &str| format!("a damaged row of {table} may have named it: stampo store scrub");
+        for table in NAMING {
+            if tx.has_damage(table, None)? {
+                return Ok(Some(may_name(table)));
+            }
+        }
+        let damaged = tx.damaged_guest_ids()?;
+        let reads_another = |id: &String| {
+            let id: Option<GuestId> = id.parse().ok();
+            id.is_some_and(|id| self.reads_another_image(id, image))
+        };
+        Ok((!damaged.iter().all(reads_another)).then(|| may_name("guests")))
+    }
+
+    /// Whether a guest's sidecar, which is right, tells that it was made of another image.
+    fn reads_another_image(&self, id: GuestId, image: &ImageId) -> bool {
+        let path = self.guest_dir(id).join(crate::sidecar::GUEST);
+        match read_sidecar::<GuestSidecar>(&path) {
+            Ok((sidecar, Protection::Right)) => sidecar.id == id && sidecar.image != *image,
+            _ => false,
+        }
+    }
+
+    /// Why an image has to stay although nothing in the catalog needs it: a rescan could bring back
+    /// what does.
+    pub(crate) fn unknown_need(
+        &self,
+        tx: &Tx<'_>,
+        image: &ImageId,
+    ) -> Result<Option<String>, EngineError> {
+        let what = if self.has_unknown_sidecars(tx, image)? {
+            "its sidecar names a version"
+        } else if self.has_unknown_reader(tx, image)? {
+            "it is read by a guest"
+        } else {
+            return Ok(None);
+        };
+        let why = "that the catalog does not know: stampo store rescan";
+        Ok(Some(format!("{what} {why}")))
     }
 
     /// Whether a sidecar beside this image names a version that a rescan could bring back: one that
     /// the catalog does not know, or knows only as it was before (an older catalog was put back). A
     /// version that the catalog knows, at least as new, with another image (its draft was sealed)
     /// or as purged has left its sidecar behind.
-    pub(crate) fn has_unknown_sidecars(
-        &self,
-        tx: &Tx<'_>,
-        image: &ImageId,
-    ) -> Result<bool, EngineError> {
+    fn has_unknown_sidecars(&self, tx: &Tx<'_>, image: &ImageId) -> Result<bool, EngineError> {
         for path in self.version_sidecars(image)? {
             // A sidecar that can't be read is not ours to judge, so its image stays.
             let Ok((sidecar, _)) = read_sidecar::<VersionSidecar>(&path) else {
@@ -102,17 +153,14 @@ impl Engine {
         Ok(false)
     }
 
-    /// Whether a guest with a sidecar reads this image, and the catalog does not know it or its row
-    /// is damaged, so that it does not tell.
+    /// Whether a guest with a sidecar reads this image, and the catalog does not know the guest. One
+    /// whose row is damaged is a case of [`Engine::image_doubt`].
     fn has_unknown_reader(&self, tx: &Tx<'_>, image: &ImageId) -> Result<bool, EngineError> {
         for dir in crate::rescan::list(self.driver.guests_dir())? {
             let path = dir.join(crate::sidecar::GUEST);
             match read_sidecar::<GuestSidecar>(&path) {
                 Ok((sidecar, _)) if sidecar.image == *image => {
-                    let id = sidecar.id.to_string();
-                    if tx.has_damage("guests", Some(("id", &id)))?
-                        || tx.guest(sidecar.id)?.is_none()
-                    {
+                    if !tx.has_guest(sidecar.id)? {
                         return Ok(true);
                     }
                 }
@@ -125,15 +173,12 @@ impl Engine {
         Ok(false)
     }
 
-    /// Whether the guest that a directory is named after is in the catalog, with a right row.
+    /// Whether the guest that a directory is named after is in the catalog.
     fn knows_guest_of(&self, tx: &Tx<'_>, dir: &Path) -> Result<bool, EngineError> {
         let name = dir.file_name().and_then(|name| name.to_str());
         let id: Option<GuestId> = name.and_then(|name| name.parse().ok());
         Ok(match id {
-            Some(id) => {
-                let is_damaged = tx.has_damage("guests", Some(("id", &id.to_string())))?;
-                !is_damaged && tx.guest(id)?.is_some()
-            }
+            Some(id) => tx.has_guest(id)?,
             None => true,
         })
     }

@@ -114,6 +114,9 @@ impl Engine {
                     source,
                 }
             })?;
+            if row.state == State::Purged {
+                self.refuse_doubtful_purge(tx, &row)?;
+            }
             row.changed_ms = self.now_ms();
             row.operation = Some(id);
             tx.insert_operation(&operation)?;
@@ -126,6 +129,21 @@ impl Engine {
         self.faults.reach("version.ended");
         row.operation = None;
         Ok(row)
+    }
+
+    /// Refuses to give bytes up while a row that may need them can't be believed.
+    fn refuse_doubtful_purge(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<(), EngineError> {
+        let doubt = match &row.image {
+            Some(image) => self.image_doubt(tx, image)?,
+            None => None,
+        };
+        match doubt {
+            None => Ok(()),
+            Some(why) => Err(EngineError::Conflict {
+                act: format!("remove the image of {}", row.label()),
+                why,
+            }),
+        }
     }
 
     /// The part of a change after its commit. Recovery runs it too.

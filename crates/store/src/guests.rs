@@ -207,6 +207,13 @@ impl Tx<'_> {
         rows.next()?.map(read).transpose()
     }
 
+    /// Whether there is a guest of this id; its row may be one that can't be read.
+    pub fn has_guest(&self, id: GuestId) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM guests WHERE id = ?1)";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        Ok(statement.query_row([id.to_string()], |row| row.get(0))?)
+    }
+
     /// The guest of this name.
     pub fn guest_named(&self, name: &GuestName) -> Result<Option<GuestRow>, StoreError> {
         let mut statement = self

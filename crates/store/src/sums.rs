@@ -143,22 +143,28 @@ impl Tx<'_> {
     pub fn damaged_rows(&self) -> Result<Vec<DamagedRow>, StoreError> {
         let mut damaged = Vec::new();
         for table in tables(&self.sql)? {
-            let sql = format!(
-                "SELECT rowid, {} FROM {} WHERE {COLUMN} IS NOT {}",
-                table.key.join(", "),
-                table.name,
-                table.call("")
-            );
-            let mut statement = self.sql.prepare(&sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let key = (1..=table.key.len()).map(|at| row.get_ref(at).map(text));
-                damaged.push(DamagedRow {
-                    table: table.name.clone(),
-                    rowid: row.get(0)?,
-                    key: key.collect::<Result<_, _>>()?,
-                });
-            }
+            damaged.append(&mut self.damaged_rows_of(&table)?);
+        }
+        Ok(damaged)
+    }
+
+    fn damaged_rows_of(&self, table: &Table) -> Result<Vec<DamagedRow>, StoreError> {
+        let sql = format!(
+            "SELECT rowid, {} FROM {} WHERE {COLUMN} IS NOT {}",
+            table.key.join(", "),
+            table.name,
+            table.call("")
+        );
+        let mut statement = self.sql.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        let mut damaged = Vec::new();
+        while let Some(row) = rows.next()? {
+            let key = (1..=table.key.len()).map(|at| row.get_ref(at).map(text));
+            damaged.push(DamagedRow {
+                table: table.name.clone(),
+                rowid: row.get(0)?,
+                key: key.collect::<Result<_, _>>()?,
+            });
         }
         Ok(damaged)
     }
@@ -174,6 +180,12 @@ impl Tx<'_> {
             table.call("")
         );
         Ok(self.sql.query_row(&sql, [value], |row| row.get(0))?)
+    }
+
+    /// The ids of the guests whose rows have a wrong checksum, as they are written there.
+    pub fn damaged_guest_ids(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.damaged_rows_of(&table(&self.sql, "guests".to_owned())?)?;
+        Ok(rows.into_iter().map(|row| row.key.concat()).collect())
     }
 
     /// Takes a damaged row away, to be made anew.

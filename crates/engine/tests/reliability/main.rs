@@ -181,6 +181,18 @@ fn plain() -> Vec<Trial> {
             rotten_rows::an_image_that_a_damaged_guest_reads_stays,
         ),
         trial(
+            "an_image_that_a_damaged_guest_without_a_sidecar_may_read_stays",
+            rotten_rows::an_image_that_a_damaged_guest_without_a_sidecar_may_read_stays,
+        ),
+        trial(
+            "a_damaged_guest_holds_no_image_of_others",
+            rotten_rows::a_damaged_guest_holds_no_image_of_others,
+        ),
+        trial(
+            "an_image_that_a_damaged_operation_works_on_stays",
+            rotten_rows::an_image_that_a_damaged_operation_works_on_stays,
+        ),
+        trial(
             "a_template_gets_its_name_back_from_the_sidecars",
             rotten_rows::a_template_gets_its_name_back_from_the_sidecars,
         ),

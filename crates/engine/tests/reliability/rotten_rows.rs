@@ -3,12 +3,15 @@
 use crate::home::*;
 use crate::rot::scrub;
 use rusqlite::Connection;
-use stampo_core::lifecycle::Verb;
-use stampo_engine::{DamageOutcome, DamagedThing, Engine, ScrubOptions, ScrubReport, Watch};
+use stampo_core::lifecycle::{State, Verb};
+use stampo_engine::{
+    DamageOutcome, DamagedThing, Engine, Faults, ScrubOptions, ScrubReport, Watch,
+};
 use stampo_store::EventRow;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 /// Changes a table by `sql` and leaves the checksums of its rows as they are.
 fn rot(home: &Path, table: &str, sql: &str) {
@@ -105,18 +108,100 @@ pub fn an_image_that_a_damaged_row_released_stays() {
     assert_eq!(scrub(&engine).expect("a scrub").damage, []);
 }
 
-/// The version is purged by right; what its linked clone reads is not known from a damaged row.
+/// Its purge is refused, by name and by `gc`, and says what to do; nothing is changed.
+fn assert_kept(engine: &Engine, disk: &Path, table: &str) {
+    let told = |why: &str| {
+        let parts = ["a damaged row of", table, "stampo store scrub"];
+        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+    };
+    let refused = engine.change_version(&reference("web@1"), Verb::Purge);
+    told(&refused.expect_err("the row may need its bytes").chain());
+    for subjects in [engine.gc_plan(true), engine.gc(true)] {
+        let subjects = subjects.expect("a plan");
+        let version = subjects.iter().find(|s| s.name == "web@1").expect("listed");
+        assert!(!version.goes, "{version:?}");
+        told(&version.reason);
+    }
+    let row = engine.version_row(&reference("web@1")).expect("a version");
+    assert_eq!(row.state, State::Retired);
+    assert!(disk.exists());
+}
+
+fn retire(engine: &Engine) {
+    let retired = engine.change_version(&reference("web@1"), Verb::Retire);
+    retired.expect("retired");
+}
+
+/// What a linked clone reads is not known from a damaged row.
 pub fn an_image_that_a_damaged_guest_reads_stays() {
     let home = one_guest();
     let disk = disk(&home.engine());
     rot(&home.path(), "guests", "UPDATE guests SET kind = 'full'");
     let engine = home.engine();
-    for verb in [Verb::Retire, Verb::Purge] {
-        let changed = engine.change_version(&reference("web@1"), verb);
-        changed.expect("the catalog knows no reader");
-    }
+    retire(&engine);
+    assert_kept(&engine, &disk, "guests");
+    let report = scrub(&engine).expect("a scrub");
+    assert_eq!(outcome(&report, DamagedThing::Row), [DamageOutcome::Mended]);
+    let refused = engine.change_version(&reference("web@1"), Verb::Purge);
+    let why = refused.expect_err("app reads it").chain();
+    assert!(why.contains("app"), "{why}");
+}
+
+/// Of a guest without a sidecar nothing but its row tells what it reads.
+pub fn an_image_that_a_damaged_guest_without_a_sidecar_may_read_stays() {
+    let home = one_guest();
+    let engine = home.engine();
+    let disk = disk(&engine);
+    let app = engine.guest_row(&name("app")).expect("a guest");
+    let dir = home.path().join("guests").join(app.id.to_string());
+    fs::remove_file(dir.join("guest.json")).expect("removed");
+    let zeros = "0".repeat(64);
+    let sql = format!("UPDATE guests SET image_id = '{zeros}'");
+    rot(&home.path(), "guests", &sql);
+    retire(&engine);
+    assert_kept(&engine, &disk, "guests");
     drop(home.engine());
     assert!(disk.exists());
+}
+
+/// A guest whose sidecar tells that it is of another image holds only that one.
+pub fn a_damaged_guest_holds_no_image_of_others() {
+    let home = one_guest();
+    let other = home.path().with_file_name("other.raw");
+    make_filesystem(&other, &[("etc/other", "yes")]);
+    let engine = home.engine();
+    import(&engine, "other", &other).expect("imported");
+    rot(&home.path(), "guests", "UPDATE guests SET kind = 'full'");
+    let purged = engine.change_version(&reference("other@1"), Verb::Purge);
+    purged.expect("app does not read it");
+}
+
+/// While an import is about to give an image to its version, only its operation speaks for it.
+pub fn an_image_that_a_damaged_operation_works_on_stays() {
+    let home = Home::empty();
+    let path = home.path();
+    let looked = Arc::new(AtomicBool::new(false));
+    let (place, seen) = (path.clone(), looked.clone());
+    let faults = Faults::new(move |point| {
+        if point == "born.published" {
+            for change in ["state = 'done'", "state = 'running', request = '{}'"] {
+                let sql = format!("UPDATE operations SET {change}");
+                rot(&place, "operations", &sql);
+                let other = recovered(&place);
+                other.gc(true).expect("collected");
+                let images = fs::read_dir(place.join("images")).expect("listed");
+                assert_eq!(images.count(), 1, "{change}: the image is gone");
+                seen.store(true, Ordering::SeqCst);
+            }
+        }
+    });
+    let engine = open(&path, faults);
+    import(&engine, "web", source()).expect("imported");
+    assert!(looked.load(Ordering::SeqCst));
+    let report = scrub(&engine).expect("a scrub");
+    let kept = outcome(&report, DamagedThing::Row);
+    assert!(!kept.contains(&DamageOutcome::Open), "{report:?}");
+    assert_eq!(scrub(&engine).expect("a scrub").damage, []);
 }
 
 /// A wrong name of a template is written into no sidecar.
