@@ -97,12 +97,6 @@ fn assert_same(now: &Known, before: &Known, what: &str) {
     assert_eq!(now.items, before.items, "{what}");
 }
 
-fn lose(home: &Path) {
-    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
-        let _ = fs::remove_file(home.join(name));
-    }
-}
-
 /// A home with a version in every state that is in use and keeps its bytes, one that was built and
 /// one that adds to it, and guests of every kind.
 fn everything() -> Home {
@@ -180,7 +174,7 @@ pub fn a_lost_catalog_comes_back_as_it_was() {
     let home = everything();
     let before = known(&home.engine());
     check_fixture(&before);
-    lose(&home.path());
+    lose_catalog(&home.path());
     let engine = home.engine();
     assert!(engine.is_catalog_lost().expect("asked"));
     let found = engine.rescan().expect("a rescan");
@@ -276,7 +270,7 @@ pub fn an_empty_catalog_is_a_lost_one_and_one_in_use_stays() {
     let before = known(&home.engine());
     let refused = Engine::move_damaged_catalog(&home.path());
     assert!(refused.is_err_and(|error| error.chain().contains("it is sound")));
-    lose(&home.path());
+    lose_catalog(&home.path());
     fs::write(home.path().join("catalog.db"), "").expect("written");
     let engine = home.engine();
     assert!(engine.is_catalog_lost().expect("asked"));

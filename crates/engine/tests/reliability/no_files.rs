@@ -106,9 +106,7 @@ pub fn a_rescan_waits_for_no_pipe_and_refuses_what_is_no_file() {
             let path = small_files(&home.engine())[at].clone();
             let what = format!("{thing:?} at {}", path.display());
             thing.replace(&path);
-            for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
-                let _ = fs::remove_file(home.path().join(name));
-            }
+            lose_catalog(&home.path());
             let place = home.path();
             let found = in_time(&what, move || recovered(&place).rescan()).expect("a rescan");
             let shown = path.display().to_string();

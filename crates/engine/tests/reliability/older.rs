@@ -12,25 +12,17 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-const FILES: [&str; 3] = ["catalog.db", "catalog.db-wal", "catalog.db-shm"];
-
 /// Copies the catalog out of a home that nothing works on.
 fn back_up(home: &Path, to: &Path) {
-    for name in FILES.iter().filter(|name| home.join(name).exists()) {
+    for name in CATALOG.iter().filter(|name| home.join(name).exists()) {
         fs::copy(home.join(name), to.join(name)).expect("copied");
     }
 }
 
 /// Puts a copy in the place of the home's catalog.
 fn put_back(from: &Path, home: &Path) {
-    remove_catalog(home);
+    lose_catalog(home);
     back_up(from, home);
-}
-
-fn remove_catalog(home: &Path) {
-    for name in FILES {
-        let _ = fs::remove_file(home.join(name));
-    }
 }
 
 /// The disks of all images and guests.
@@ -134,6 +126,21 @@ pub fn an_older_catalog_learns_newer_states() {
     assert_eq!(disks(&home.path()), before);
 }
 
+/// Purges the only version, loses the catalog, and has `app` brought back from what is on disk.
+fn purge_lose_and_rescan(home: &Home, engine: Engine) -> Engine {
+    for verb in [Verb::Retire, Verb::Purge] {
+        let changed = engine.change_version(&reference("web@1"), verb);
+        changed.expect("nothing else needs it");
+    }
+    drop(engine);
+    lose_catalog(&home.path());
+    let engine = home.engine();
+    let found = engine.rescan().expect("a rescan");
+    let app = vec!["app".to_owned()];
+    assert_eq!((found.guests, found.refused), (app, vec![]));
+    engine
+}
+
 /// A full clone outlives its version; after the loss of the catalog both are known again.
 pub fn a_full_clone_of_a_purged_version_comes_back() {
     let home = Home::published();
@@ -143,18 +150,7 @@ pub fn a_full_clone_of_a_purged_version_comes_back() {
         ..spec()
     };
     clone(&engine, "app", &full).expect("cloned");
-    for verb in [Verb::Retire, Verb::Purge] {
-        let changed = engine.change_version(&reference("web@1"), verb);
-        changed.expect("nothing reads it");
-    }
-    drop(engine);
-    remove_catalog(&home.path());
-    let engine = home.engine();
-    let found = engine.rescan().expect("a rescan");
-    assert_eq!(
-        (found.guests, found.refused),
-        (vec!["app".to_owned()], vec![])
-    );
+    let engine = purge_lose_and_rescan(&home, engine);
     let row = engine.version_row(&reference("web@1")).expect("a version");
     assert_eq!((row.state, row.image), (State::Purged, None));
     drop(engine);
@@ -171,18 +167,7 @@ pub fn a_linked_clone_of_a_purged_version_comes_back() {
     let image = home.path().join("images").join(app.image.as_str());
     let twin = import(&engine, "web", &image.join("disk.raw")).expect("imported");
     assert_eq!(Some(&app.image), twin.image.as_ref(), "the same bytes");
-    for verb in [Verb::Retire, Verb::Purge] {
-        let changed = engine.change_version(&reference("web@1"), verb);
-        changed.expect("web@2 keeps the bytes");
-    }
-    drop(engine);
-    remove_catalog(&home.path());
-    let engine = home.engine();
-    let found = engine.rescan().expect("a rescan");
-    assert_eq!(
-        (found.guests, found.refused),
-        (vec!["app".to_owned()], vec![])
-    );
+    let engine = purge_lose_and_rescan(&home, engine);
     let purged = engine.change_version(&reference("web@2"), Verb::Purge);
     purged.expect_err("app reads its image");
     drop(engine);

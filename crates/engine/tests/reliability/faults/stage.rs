@@ -4,6 +4,8 @@
 //! where there is room: a killed process loses nothing that it wrote, so a disk would add only
 //! waiting.
 
+use super::child::command;
+use super::tracer::{self, Traced};
 use crate::cases::Case;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +31,15 @@ impl Stage {
         fs::create_dir_all(home.path()).expect("a directory");
         copy(&home.path(), &prepared);
         Stage { home, prepared }
+    }
+
+    /// Carries out the case's command without a fault; all of its calls.
+    pub fn undisturbed(&self, case: &Case) -> Traced {
+        let mut child = command(case.name, &self.home.path());
+        let all = tracer::run(&mut child, &self.said(), &|_| None, true);
+        let (name, said) = (case.name, &all.said);
+        assert!(all.succeeded(), "{name} does not succeed: {said}");
+        all
     }
 
     /// Puts the home back.
