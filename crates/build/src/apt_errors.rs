@@ -26,89 +26,88 @@ pub enum Cause {
 /// How the customising script marks its own errors in the log.
 pub const SETTING_MARK: &str = "E: stampo: ";
 
+// What the programs say, by cause. apt and dpkg run without translations.
+const NO_SPACE: &[&str] = &[
+    "No space left on device",
+    "You don't have enough free space",
+];
+const NO_PACKAGE: &[&str] = &[
+    "Unable to locate package",
+    "Couldn't find any package",
+    "has no installation candidate",
+];
+const NETWORK: &[&str] = &[
+    "Temporary failure resolving",
+    "Could not resolve",
+    "Could not connect",
+    "Cannot initiate the connection",
+    "Connection timed out",
+    "Connection failed",
+    "Network is unreachable",
+];
+const ARCHIVE: &[&str] = &[
+    "does not have a Release file",
+    "NO_PUBKEY",
+    "is not signed",
+    "404  Not Found",
+    "File not found",
+];
+
 /// The cause of a failure, from the log's lines.
 pub fn cause(log: &[String]) -> Cause {
+    // In this order: what comes first is the cause of what comes later.
     let find = |parts: &[&str]| {
         log.iter()
             .find(|line| parts.iter().any(|part| line.contains(part)))
     };
-    if find(&[
-        "No space left on device",
-        "You don't have enough free space",
-    ])
-    .is_some()
-    {
+    if find(NO_SPACE).is_some() {
         return Cause::NoSpace;
     }
     if let Some(line) = find(&[SETTING_MARK]) {
         let text = line.split(SETTING_MARK).nth(1).unwrap_or(line);
         return Cause::Setting(text.to_owned());
     }
-    if let Some(line) = find(&[
-        "Unable to locate package",
-        "Couldn't find any package",
-        "has no installation candidate",
-    ]) {
+    if let Some(line) = find(NO_PACKAGE) {
         return Cause::PackageNotFound(package_in(line));
     }
-    if let Some(line) = log
-        .iter()
-        .find(|l| l.contains("E: Version ") && l.contains("was not found"))
-    {
+    let is_gone = |line: &&String| line.contains("E: Version ") && line.contains("was not found");
+    if let Some(line) = log.iter().find(is_gone) {
         return Cause::VersionGone(clean(line));
     }
-    let network = [
-        "Temporary failure resolving",
-        "Could not resolve",
-        "Could not connect",
-        "Cannot initiate the connection",
-        "Connection timed out",
-        "Connection failed",
-        "Network is unreachable",
-    ];
-    if let Some(line) = find(&network) {
+    if let Some(line) = find(NETWORK) {
         return Cause::Network(clean(line));
     }
-    let archive = [
-        "does not have a Release file",
-        "NO_PUBKEY",
-        "is not signed",
-        "404  Not Found",
-        "File not found",
-    ];
-    if let Some(line) = find(&archive) {
+    if let Some(line) = find(ARCHIVE) {
         return Cause::Archive(clean(line));
     }
-    if let Some(at) = log
-        .iter()
-        .position(|line| line.contains("unmet dependencies"))
-    {
-        let lines: Vec<&str> = log[at + 1..]
-            .iter()
-            .map(|line| line.trim())
-            .filter(|line| line.contains("Depends:"))
-            .take(3)
-            .collect();
-        return Cause::Dependencies(lines.join("; "));
+    match unmet_dependencies(log) {
+        Some(unmet) => Cause::Dependencies(unmet),
+        None => Cause::Other(last_errors(log)),
     }
-    let errors: Vec<String> = log
+}
+
+/// The first lines about dependencies that can't be met, if apt says that there are any.
+fn unmet_dependencies(log: &[String]) -> Option<String> {
+    let at = log
         .iter()
-        .filter(|line| line.starts_with("E: "))
-        .map(|line| clean(line))
-        .collect();
-    let tail = errors
+        .position(|line| line.contains("unmet dependencies"))?;
+    let lines: Vec<&str> = log[at + 1..]
         .iter()
-        .rev()
+        .map(|line| line.trim())
+        .filter(|line| line.contains("Depends:"))
         .take(3)
-        .rev()
-        .cloned()
-        .collect::<Vec<_>>()
-        .join("; ");
-    Cause::Other(if tail.is_empty() {
-        log.last().cloned().unwrap_or_default()
-    } else {
-        tail
-    })
+        .collect();
+    Some(lines.join("; "))
+}
+
+/// The last three errors; the last line when there are none.
+fn last_errors(log: &[String]) -> String {
+    let errors = log.iter().filter(|line| line.starts_with("E: "));
+    let errors: Vec<String> = errors.map(|line| clean(line)).collect();
+    match &errors[errors.len().saturating_sub(3)..] {
+        [] => log.last().cloned().unwrap_or_default(),
+        last => last.join("; "),
+    }
 }
 
 fn clean(line: &str) -> String {

@@ -208,10 +208,23 @@ fn personalisation(
     if let Some(path) = &personal.root_password_hash_file {
         own.root_password_hash = Some(read_text(path)?.trim().to_owned());
     }
-    for user in &file.users {
-        own.users.push(spec_user(user, base)?);
+    own.users = users(&personal.users, file, base)?;
+    for entry in &file.files {
+        own.files.push(spec_file(entry, base)?);
     }
-    for text in &personal.users {
+    for text in &personal.files {
+        own.files.push(option_file(text)?);
+    }
+    own.first_boot_script = text_of(&personal.first_boot_script, &file.first_boot_script, base)?;
+    own.user_data = text_of(&personal.user_data, &file.user_data, base)?;
+    Ok(own)
+}
+
+/// The users of the spec file, and those of the options, which replace users of the same name.
+fn users(options: &[String], file: &SpecFile, base: &Path) -> Reply<Vec<User>> {
+    let in_file = file.users.iter().map(|user| spec_user(user, base));
+    let mut users = in_file.collect::<Reply<Vec<User>>>()?;
+    for text in options {
         let (name, sudo) = match text.split_once(':') {
             None => (text.as_str(), false),
             Some((name, "sudo")) => (name, true),
@@ -221,30 +234,25 @@ fn personalisation(
                 )));
             }
         };
-        own.users.retain(|user| user.name != name);
-        own.users.push(User {
+        users.retain(|user| user.name != name);
+        users.push(User {
             name: name.to_owned(),
             sudo,
             ..User::default()
         });
     }
-    for entry in &file.files {
-        own.files.push(spec_file(entry, base)?);
-    }
-    for text in &personal.files {
-        own.files.push(option_file(text)?);
-    }
-    let script = personal
-        .first_boot_script
-        .clone()
-        .or_else(|| file.first_boot_script.as_ref().map(|p| base.join(p)));
-    own.first_boot_script = script.map(|path| read_text(&path)).transpose()?;
-    let user_data = personal
-        .user_data
-        .clone()
-        .or_else(|| file.user_data.as_ref().map(|p| base.join(p)));
-    own.user_data = user_data.map(|path| read_text(&path)).transpose()?;
-    Ok(own)
+    Ok(users)
+}
+
+/// The content of the file that the option names, else of the one that the spec file names.
+fn text_of(
+    option: &Option<PathBuf>,
+    in_file: &Option<PathBuf>,
+    base: &Path,
+) -> Reply<Option<String>> {
+    let in_file = || in_file.as_ref().map(|path| base.join(path));
+    let path = option.clone().or_else(in_file);
+    path.map(|path| read_text(&path)).transpose()
 }
 
 /// Each text is a public key or a file with public keys, one a line.

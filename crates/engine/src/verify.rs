@@ -5,7 +5,7 @@ use crate::error::EngineError;
 use crate::scrub::{DiskFound, place_of};
 use crate::version::Bare;
 use crate::work::{Watch, Work};
-use stampo_core::ids::OperationId;
+use stampo_core::ids::{ImageId, OperationId};
 use stampo_core::lifecycle::{Evidence, Verb, transition};
 use stampo_core::names::VersionRef;
 use stampo_store::{OperationState, VersionRow};
@@ -62,33 +62,9 @@ impl Engine {
             name: label.clone(),
         };
         let image = row.image.clone().ok_or_else(missing)?;
-        let result = work.phase(&label, "digest", || {
-            let found = self.check_disk(work, &image, stampo_image::identity::leaf_index);
-            work.not_cancelled()?;
-            match found {
-                Ok(DiskFound::Right) => Ok((Ok(()), "every byte is as it was recorded".to_owned())),
-                Ok(DiskFound::IndexMended(why)) => {
-                    let detail = format!("every byte is right; the index was not: {why}");
-                    Ok((Ok(()), detail))
-                }
-                Ok(DiskFound::IndexDamaged(why)) => {
-                    let detail = format!("every byte is right; the index is damaged: {why}");
-                    Ok((Ok(()), detail))
-                }
-                Ok(DiskFound::Changed(ranges, why)) => {
-                    let why = format!("{why} {}", place_of(&ranges));
-                    let why = why.trim_end().to_owned();
-                    Ok((Err(why), "the bytes have changed".to_owned()))
-                }
-                // What can't be read right now says nothing about the bytes.
-                Err(error) => {
-                    let act = format!("read the image of {label}");
-                    Err(EngineError::room(act)(error))
-                }
-            }
-        })?;
+        let changed = work.phase(&label, "digest", || self.compare(work, &label, &image))?;
         self.faults.reach("verify.read");
-        if let Err(why) = result {
+        if let Some(why) = changed {
             return self.quarantine(work, row, why);
         }
         if row.state.is_immutable() {
@@ -99,6 +75,30 @@ impl Engine {
         row.verified_ms = Some(self.now_ms());
         self.commit_version(work, &mut row, "verify")?;
         Ok(row)
+    }
+
+    /// Reads the disk: what is wrong with its bytes, if anything, and the words for the event.
+    fn compare(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        image: &ImageId,
+    ) -> Result<(Option<String>, String), EngineError> {
+        let found = self.check_disk(work, image, stampo_image::identity::leaf_index);
+        work.not_cancelled()?;
+        // What can't be read right now says nothing about the bytes.
+        let found = found.map_err(EngineError::room(format!("read the image of {label}")))?;
+        let right = |rest: &str| (None, format!("every byte is {rest}"));
+        Ok(match found {
+            DiskFound::Right => right("as it was recorded"),
+            DiskFound::IndexMended(why) => right(&format!("right; the index was not: {why}")),
+            DiskFound::IndexDamaged(why) => right(&format!("right; the index is damaged: {why}")),
+            DiskFound::Changed(ranges, why) => {
+                let why = format!("{why} {}", place_of(&ranges));
+                let detail = "the bytes have changed".to_owned();
+                (Some(why.trim_end().to_owned()), detail)
+            }
+        })
     }
 
     fn quarantine(
