@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use stampo_core::guest::GuestState;
 use stampo_core::lifecycle::{Refusal as Rule, State as Life, Verb};
 use stampo_core::plan::PlanRefusal;
+use stampo_driver::DriverError;
 use stampo_engine::{EngineError, Subject, SubjectKind};
 use stampo_store::{GuestRow, VersionRow};
 
@@ -23,6 +24,8 @@ pub struct Record {
     pub asked_ns: u64,
     /// When it was answered.
     pub answered_ns: u64,
+    /// Whether it had claimed a guest.
+    pub claimed: bool,
     /// The answer.
     pub answer: Answer,
 }
@@ -50,8 +53,15 @@ pub enum Answer {
     },
     /// What collection looked at and what became of it.
     Collected(Vec<Collected>),
-    /// Everything, as one moment had it.
+    /// It runs no more; whether it ran.
+    Stopped {
+        /// It did.
+        ran: bool,
+    },
+    /// Everything that the catalog has, as one moment had it.
     Listed(State),
+    /// Everything at the end, with which guests run.
+    Ended(State),
     /// It was refused.
     Refused(Refusal),
     /// What no step should ever be told.
@@ -99,6 +109,12 @@ pub enum Refusal {
     Busy(Held),
     /// The guest is in this state, not in the one that was needed.
     Is(GuestPhase),
+    /// The guest is not complete, or removed.
+    Unready,
+    /// It runs.
+    Runs,
+    /// It does not run, or is gone by now.
+    NotRunning,
     /// It is a full clone already.
     Full,
     /// A guest has the name, or a renamed one has it inside.
@@ -227,6 +243,9 @@ fn refusal(error: &EngineError) -> Option<Refusal> {
             source: Rule::NotInThisState { verb, from },
             ..
         } => Some(Refusal::NotInThisState(*verb, *from)),
+        EngineError::Driver(DriverError::NotRunning(_) | DriverError::NotFound(_)) => {
+            Some(Refusal::NotRunning)
+        }
         EngineError::HasLinkedClones { clones, .. } => {
             let names = clones.iter().map(|name| parse(name.as_str()));
             names.collect::<Option<_>>().map(Refusal::HasLinkedClones)
@@ -245,10 +264,16 @@ fn conflict(why: &str) -> Option<Refusal> {
     if why == "it is a full clone already" {
         return Some(Refusal::Full);
     }
+    if why.starts_with("it runs; stop it first") {
+        return Some(Refusal::Runs);
+    }
     if let Some(rest) = why.strip_prefix("a guest named ") {
         return parse(rest.strip_suffix(" exists")?).map(Refusal::Taken);
     }
-    let (is, _) = why.strip_prefix("it is ")?.split_once(", not ")?;
+    let is = why.strip_prefix("it is ")?;
+    let Some((is, _)) = is.split_once(", not ") else {
+        return is.parse::<GuestState>().ok().map(|_| Refusal::Unready);
+    };
     match is.parse::<GuestState>().ok()? {
         GuestState::Ready => Some(Refusal::Is(GuestPhase::Ready)),
         GuestState::Trashed => Some(Refusal::Is(GuestPhase::Trashed)),

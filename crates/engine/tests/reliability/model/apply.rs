@@ -5,6 +5,7 @@ use super::script::Moment;
 use super::search::{Effect, Model};
 use super::state::{Guest, Held, Phase, State, Version};
 use super::step::{Name, Step};
+use stampo_core::hardware::Hardware;
 use stampo_core::lifecycle::{Evidence, State as Life, Verb, transition};
 use std::collections::BTreeMap;
 
@@ -38,7 +39,21 @@ impl State {
                 let decided = self.decide(step, *number);
                 Some(decided.is_err_and(|refusals| refusals.contains(refusal)))
             }
-            Moment::Seen(state) => Some(**state == *self),
+            Moment::Seen(state) => Some(**state == self.without_powers()),
+            Moment::SeenAll(state) => {
+                Some(state.guests == self.guests && state.versions == self.versions)
+            }
+            Moment::RunsSeen { name, runs } => Some(
+                self.guests
+                    .get(name)
+                    .is_some_and(|guest| guest.runs == *runs),
+            ),
+            Moment::Power {
+                key,
+                runs,
+                last: false,
+                ..
+            } => Some(self.found_runs(*key) == *runs),
             Moment::GuestsSeen { now, seen } => Some(self.has_guests(*now, seen)),
             Moment::VersionsSeen(seen) => {
                 let live = self.versions.iter().filter(|(_, v)| v.life != Life::Purged);
@@ -80,6 +95,35 @@ impl State {
             Moment::Made(name) => self.advance(*name, Phase::Making, Phase::Made),
             Moment::Ready(name) => self.advance(*name, Phase::Made, Phase::Ready),
             Moment::Claimed { step, name } => self.claim(step, *name),
+            // It has a turn, so it counts as a change.
+            Moment::Noted(_) => Some(()),
+            Moment::Found { key, name, ready } => self.find(*key, *name, *ready),
+            Moment::Power { key, runs, .. } => {
+                let is_so = self.found_runs(*key) == *runs;
+                self.found.remove(key);
+                is_so.then_some(())
+            }
+            Moment::FoundGone { key, .. } => {
+                let name = self.name_of_found(*key);
+                let phase = name.map(|name| self.guests[&name].phase);
+                self.found.remove(key);
+                matches!(phase, None | Some(Phase::Destroying)).then_some(())
+            }
+            Moment::Stopped { key, ran, .. } => {
+                let name = self.name_of_found(*key)?;
+                self.found.remove(key);
+                let guest = self.guests.get_mut(&name)?;
+                (std::mem::take(&mut guest.runs) == *ran).then_some(())
+            }
+            Moment::Runs { name, runs } => {
+                let guest = self.guests.get_mut(name)?;
+                guest.runs = *runs;
+                guest.held.map(drop)
+            }
+            Moment::Resized { name, cpus } => {
+                self.held(*name, Held::Resize)?.cpus = *cpus;
+                Some(())
+            }
             Moment::OwnDisk(name) => {
                 self.held(*name, Held::Flatten)?.full = true;
                 Some(())
@@ -139,6 +183,8 @@ impl State {
                 phase: Phase::Making,
                 version: number,
                 image,
+                cpus: Hardware::default().cpus,
+                runs: false,
                 held: Some(Held::Clone),
             };
             self.guests.insert(*name, guest);
@@ -186,10 +232,28 @@ impl State {
                 named = *to;
             }
             Step::Flatten(_) => guest.held = Some(Held::Flatten),
+            Step::Start(_) => guest.held = Some(Held::Start),
+            Step::Resize { .. } => guest.held = Some(Held::Resize),
+            Step::WriteFile(_) => guest.held = Some(Held::WriteFile),
             _ => return None,
         }
         self.guests.insert(named, guest);
         Some(())
+    }
+
+    /// Remembers which guest a step found by its name, if there was one.
+    fn find(&mut self, key: u64, name: Name, ready: bool) -> Option<()> {
+        let guest = self.guests.get(&name);
+        if ready && guest.is_none_or(|guest| guest.phase != Phase::Ready) {
+            return None;
+        }
+        self.found.insert(key, guest.map(|guest| guest.id));
+        Some(())
+    }
+
+    fn found_runs(&self, key: u64) -> bool {
+        let name = self.name_of_found(key);
+        name.is_some_and(|name| self.guests[&name].runs)
     }
 
     fn begin(&mut self, number: u32) -> Option<()> {

@@ -30,6 +30,9 @@ impl State {
                 in_phase(found, GuestPhase::Ready)?;
                 self.decide_change(step, found)
             }
+            Step::Start(guest) | Step::WriteFile(guest) => self.decide_use(*guest),
+            Step::Stop(guest) => self.decide_stop(*guest),
+            Step::Resize { guest, .. } => in_phase(self.free(*guest)?, GuestPhase::Ready),
             Step::BringBack(guest) => in_phase(self.free(*guest)?, GuestPhase::Trashed),
             Step::Seal(_) => self.decide_seal(number),
             Step::Change { verb, .. } => self.decide_verb(*verb, number),
@@ -62,6 +65,29 @@ impl State {
         match guest.held {
             Some(held) => Err(vec![Refusal::Busy(held)]),
             None => Ok(guest),
+        }
+    }
+
+    /// A guest that is complete and that nothing holds. The first is asked before it is claimed,
+    /// and both then.
+    fn decide_use(&self, name: Name) -> Decision {
+        let mut refusals = self.decide_stop(name).err().unwrap_or_default();
+        let free = self
+            .free(name)
+            .and_then(|guest| in_phase(guest, GuestPhase::Ready));
+        refusals.extend(free.err().unwrap_or_default());
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(refusals),
+        }
+    }
+
+    /// A guest that is complete, whatever holds it.
+    fn decide_stop(&self, name: Name) -> Decision {
+        let guest = self.guests.get(&name).ok_or(vec![Refusal::NoGuest])?;
+        match guest.phase {
+            Phase::Ready => Ok(()),
+            _ => refused(Refusal::Unready),
         }
     }
 

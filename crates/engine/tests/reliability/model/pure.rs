@@ -27,6 +27,9 @@ pub fn trials() -> Vec<Trial> {
         trial("finds_a_name_given_twice", finds_a_name_given_twice),
         trial("finds_a_wrong_refusal", finds_a_wrong_refusal),
         trial("finds_a_lost_base", finds_a_lost_base),
+        trial("finds_a_wrong_power", finds_a_wrong_power),
+        trial("finds_a_lost_size", finds_a_lost_size),
+        trial("follows_a_found_guest", follows_a_found_guest),
         trial("shrinks_to_what_fails", shrinks_to_what_fails),
         trial(
             "tries_without_what_had_not_begun",
@@ -135,6 +138,8 @@ fn one_guest() -> State {
         phase: Phase::Ready,
         version: 1,
         image: 7,
+        cpus: 1,
+        runs: false,
         held: None,
     };
     state.guests.insert(Name(1), guest);
@@ -147,7 +152,16 @@ fn record(asked_ns: u64, answered_ns: u64, step: Step, answer: Answer) -> Record
         number: 1,
         asked_ns,
         answered_ns,
+        claimed: false,
         answer,
+    }
+}
+
+/// A step that claimed a guest before it was answered.
+fn claiming(asked_ns: u64, answered_ns: u64, step: Step, answer: Answer) -> Record {
+    Record {
+        claimed: true,
+        ..record(asked_ns, answered_ns, step, answer)
     }
 }
 
@@ -255,6 +269,100 @@ fn finds_a_lost_base() {
     };
     records.push(record(5, 6, trash, Answer::Done));
     assert!(!is_possible(records), "a trashed guest can come back");
+}
+
+fn stop(asked: u64, answered: u64, guest: u16, ran: bool) -> Record {
+    record(
+        asked,
+        answered,
+        Step::Stop(Name(guest)),
+        Answer::Stopped { ran },
+    )
+}
+
+fn start(asked: u64, answered: u64) -> Record {
+    claiming(asked, answered, Step::Start(Name(1)), Answer::Done)
+}
+
+fn finds_a_wrong_power() {
+    assert!(is_possible(vec![start(0, 1), stop(2, 3, 1, true)]));
+    assert!(!is_possible(vec![start(0, 1), stop(2, 3, 1, false)]));
+    assert!(!is_possible(vec![stop(0, 1, 1, true)]), "nobody started it");
+    // A running guest is neither flattened nor resized; its file is written through its agent.
+    let flatten = |at| claiming(at, at + 1, Step::Flatten(Name(1)), Answer::Done);
+    assert!(is_possible(vec![flatten(0), start(5, 6)]));
+    assert!(!is_possible(vec![start(0, 1), flatten(5)]));
+    assert!(is_possible(vec![
+        start(0, 1),
+        stop(2, 3, 1, true),
+        flatten(5)
+    ]));
+    let write = |claimed| Record {
+        claimed,
+        ..record(5, 6, Step::WriteFile(Name(1)), Answer::Done)
+    };
+    for is_running in [false, true] {
+        let before = is_running.then(|| start(0, 1));
+        let with = |claimed| before.clone().into_iter().chain([write(claimed)]).collect();
+        assert_eq!(is_possible(with(true)), !is_running);
+        assert_eq!(is_possible(with(false)), is_running);
+    }
+    // What was refused because it runs did run at that time.
+    let refused = |claimed| Record {
+        claimed,
+        ..record(5, 6, Step::Flatten(Name(1)), Answer::Refused(Refusal::Runs))
+    };
+    for claimed in [false, true] {
+        assert!(!is_possible(vec![refused(claimed)]));
+        assert!(is_possible(vec![start(0, 1), refused(claimed)]));
+    }
+}
+
+fn finds_a_lost_size() {
+    let resize = |at, cpus| {
+        let step = Step::Resize {
+            guest: Name(1),
+            cpus,
+        };
+        claiming(at, at + 1, step, Answer::Done)
+    };
+    let seen = |cpus| {
+        let mut state = one_guest();
+        state.guests.get_mut(&Name(1)).expect("a guest").cpus = cpus;
+        record(50, 51, Step::List, Answer::Listed(state))
+    };
+    assert!(is_possible(vec![resize(0, 2), resize(5, 3), seen(3)]));
+    assert!(!is_possible(vec![resize(0, 2), resize(5, 3), seen(2)]));
+}
+
+/// A guest is stopped that had another name when it was looked up.
+fn follows_a_found_guest() {
+    let rename = Step::Rename {
+        guest: Name(1),
+        to: Name(2),
+    };
+    let rename = |at| claiming(at, at + 1, rename.clone(), Answer::Done);
+    assert!(is_possible(vec![
+        start(0, 1),
+        stop(2, 9, 1, true),
+        rename(4)
+    ]));
+    assert!(!is_possible(vec![
+        start(0, 1),
+        rename(2),
+        stop(4, 9, 1, true)
+    ]));
+    // It runs only since it has its other name.
+    let start_other = |at| claiming(at, at + 1, Step::Start(Name(2)), Answer::Done);
+    for (answered, is_right) in [(20, true), (5, false)] {
+        let records = vec![stop(0, answered, 1, true), rename(2), start_other(7)];
+        assert_eq!(is_possible(records), is_right, "answered at {answered}");
+    }
+    // It is gone by the time it is to be stopped.
+    let missing = || record(2, 9, Step::Stop(Name(1)), Answer::Refused(Refusal::NoGuest));
+    let remove = |at| claiming(at, at + 1, Step::Remove(Name(1)), Answer::Done);
+    assert!(is_possible(vec![missing(), remove(4)]));
+    assert!(!is_possible(vec![missing(), remove(20)]));
 }
 
 /// Shrinks eight programs of twenty steps until only what `is_needed` is left.

@@ -111,16 +111,17 @@ fn begun(stuck: &Stuck<State>, history: &[Vec<Record>]) -> Option<Vec<usize>> {
     Some(history.iter().map(begun).collect())
 }
 
-/// What the catalog holds when nobody works on it: the last answer that needs an explanation.
+/// What the catalog holds and which guests run when nobody works on it: the last answer that needs an explanation.
 fn last_listing(engine: &Engine) -> Result<Record, String> {
     let asked_ns = now_ns();
-    let state = State::read(engine)?;
+    let state = State::read_with_powers(engine)?;
     Ok(Record {
         step: Step::List,
         number: 0,
         asked_ns,
         answered_ns: now_ns(),
-        answer: Answer::Listed(state),
+        claimed: false,
+        answer: Answer::Ended(state),
     })
 }
 

@@ -4,11 +4,14 @@
 //! clone    reserved ─→ (made ─→ ready) for each guest ─→ let go
 //! remove   claimed ─→ gone                      rename, trash, …   claimed and changed ─→ let go
 //! flatten  claimed ─→ own disk ─→ let go        import, seal       claimed ─→ committed ─→ let go
+//! start    claimed ─→ runs ─→ let go            stop               found ─→ runs no more ─→ noted
+//! resize   claimed ─→ sizes ─→ let go           write a file       claimed ─→ let go, or as stop
 //! gc       guests seen ─→ versions seen ─→ the moments of each removal
 //! ```
 //!
 //! The end of an operation is a moment of its own, because until then others are told that the
-//! guest or the version is busy.
+//! guest or the version is busy. What is not claimed is *found* by its name first, and may have
+//! another one, or be gone, when something is done to it.
 
 use super::answer::{Answer, Collected, Fate, Record, Refusal};
 use super::state::State;
@@ -27,8 +30,31 @@ pub enum Moment {
         number: u32,
         refusal: Refusal,
     },
-    /// Everything is like this.
+    /// Everything that the catalog has is like this.
     Seen(Box<State>),
+    /// Everything is like this, and which guests run.
+    SeenAll(Box<State>),
+    /// A step looks a guest up; `ready`: it is complete.
+    Found { key: u64, name: Name, ready: bool },
+    /// The guest that a step found runs, or does not or is gone; `last`: it asks no more.
+    Power {
+        key: u64,
+        name: Name,
+        runs: bool,
+        last: bool,
+    },
+    /// The guest that a step found, if it found one, is gone or on its way out.
+    FoundGone { key: u64, name: Name },
+    /// The guest that a step found runs no more; whether it ran.
+    Stopped { key: u64, name: Name, ran: bool },
+    /// What was done is written into the audit.
+    Noted(&'static str),
+    /// A claimed guest runs from now on, or no more.
+    Runs { name: Name, runs: bool },
+    /// A claimed guest is seen to run, or not to.
+    RunsSeen { name: Name, runs: bool },
+    /// A claimed guest has so many processors.
+    Resized { name: Name, cpus: u32 },
     /// The guests are these: which are trashed, and what a collection thinks of them.
     GuestsSeen {
         now: bool,
@@ -78,25 +104,34 @@ pub enum Moment {
 pub fn script(record: &Record) -> Vec<Moment> {
     let number = record.number;
     match (&record.step, &record.answer) {
-        (_, Answer::Refused(refusal)) => vec![Moment::Refused {
-            step: record.step.clone(),
-            number,
-            refusal: refusal.clone(),
-        }],
+        (_, Answer::Refused(refusal)) => refused(record, refusal),
         (Step::List, Answer::Listed(state)) => vec![Moment::Seen(Box::new(state.clone()))],
+        (Step::List, Answer::Ended(state)) => vec![Moment::SeenAll(Box::new(state.clone()))],
+        (Step::Start(name), Answer::Done) => held(record, *name, vec![runs(*name, true)]),
+        (Step::Stop(name), Answer::Stopped { ran }) => stopped(record.asked_ns, *name, *ran),
+        (Step::Resize { guest, cpus }, Answer::Done) => {
+            let (name, cpus) = (*guest, *cpus);
+            let seen = Moment::RunsSeen { name, runs: false };
+            held(record, name, vec![seen, Moment::Resized { name, cpus }])
+        }
+        (Step::WriteFile(name), Answer::Done) => written(record, *name),
         (Step::Clone { .. } | Step::CloneSome { .. }, Answer::Cloned { version, guests }) => {
             cloned(&record.step, *version, guests)
         }
         (Step::Remove(name), Answer::Done) => removed(*name),
-        (
-            Step::Trash { guest, .. } | Step::BringBack(guest) | Step::Rename { guest, .. },
-            Answer::Done,
-        ) => vec![
+        (Step::Trash { guest, .. }, Answer::Done) => {
+            held(record, *guest, vec![runs(*guest, false)])
+        }
+        (Step::BringBack(guest) | Step::Rename { guest, .. }, Answer::Done) => vec![
             claimed(&record.step, *guest),
             Moment::GuestsFree(vec![renamed(&record.step, *guest)]),
         ],
         (Step::Flatten(guest), Answer::Done) => vec![
             claimed(&record.step, *guest),
+            Moment::RunsSeen {
+                name: *guest,
+                runs: false,
+            },
             Moment::OwnDisk(*guest),
             Moment::Flattened(*guest),
         ],
@@ -134,9 +169,13 @@ impl Moment {
                 Step::BringBack(_) => "restore_guest",
                 Step::Rename { .. } => "rename",
                 Step::Flatten(_) => "flatten",
+                Step::Start(_) => "start",
+                Step::Resize { .. } => "resize",
+                Step::WriteFile(_) => "write_file",
                 _ => return None,
             },
             Moment::Flattened(_) => "flatten",
+            Moment::Noted(action) => action,
             Moment::Begun(_) => "import",
             Moment::Sealing(_) => "seal",
             Moment::Committed {
@@ -153,6 +192,96 @@ fn claimed(step: &Step, name: Name) -> Moment {
     Moment::Claimed {
         step: step.clone(),
         name,
+    }
+}
+
+fn runs(name: Name, runs: bool) -> Moment {
+    Moment::Runs { name, runs }
+}
+
+/// Claimed, these moments, let go.
+fn held(record: &Record, name: Name, moments: Vec<Moment>) -> Vec<Moment> {
+    let mut script = vec![claimed(&record.step, name)];
+    script.extend(moments);
+    script.push(Moment::GuestsFree(vec![name]));
+    script
+}
+
+fn stopped(key: u64, name: Name, ran: bool) -> Vec<Moment> {
+    vec![
+        found(key, name, true),
+        Moment::Stopped { key, name, ran },
+        Moment::Noted("stop"),
+    ]
+}
+
+fn found(key: u64, name: Name, ready: bool) -> Moment {
+    Moment::Found { key, name, ready }
+}
+
+/// On the disk of a guest that does not run, or through the agent of one that does.
+fn written(record: &Record, name: Name) -> Vec<Moment> {
+    match record.claimed {
+        true => {
+            let seen = Moment::RunsSeen { name, runs: false };
+            held(record, name, vec![seen])
+        }
+        false => through_agent(record.asked_ns, name, true),
+    }
+}
+
+/// `runs`: it does so still when the agent is asked.
+fn through_agent(key: u64, name: Name, runs: bool) -> Vec<Moment> {
+    let power = |runs, last| Moment::Power {
+        key,
+        name,
+        runs,
+        last,
+    };
+    vec![
+        found(key, name, true),
+        power(true, false),
+        Moment::Noted("write_file"),
+        power(runs, true),
+    ]
+}
+
+fn refused(record: &Record, refusal: &Refusal) -> Vec<Moment> {
+    let key = record.asked_ns;
+    match (&record.step, refusal) {
+        (Step::Resize { guest: name, .. } | Step::Flatten(name), Refusal::Runs)
+            if !record.claimed =>
+        {
+            let (name, runs, last) = (*name, true, true);
+            let power = Moment::Power {
+                key,
+                name,
+                runs,
+                last,
+            };
+            vec![found(key, name, false), power]
+        }
+        // It was started before the claim.
+        (
+            Step::Resize { guest: name, .. } | Step::Flatten(name) | Step::WriteFile(name),
+            Refusal::Runs,
+        ) => {
+            let seen = Moment::RunsSeen {
+                name: *name,
+                runs: true,
+            };
+            held(record, *name, vec![seen])
+        }
+        (Step::WriteFile(name), Refusal::NotRunning) => through_agent(key, *name, false),
+        (Step::Stop(name), Refusal::NoGuest) => {
+            let name = *name;
+            vec![found(key, name, false), Moment::FoundGone { key, name }]
+        }
+        _ => vec![Moment::Refused {
+            step: record.step.clone(),
+            number: record.number,
+            refusal: refusal.clone(),
+        }],
     }
 }
 

@@ -7,8 +7,9 @@ use super::step::Name;
 use serde::{Deserialize, Serialize};
 use stampo_core::guest::GuestState;
 use stampo_core::lifecycle::State as Life;
+use stampo_driver::Power;
 use stampo_engine::{Engine, EngineError};
-use stampo_store::{GuestRow, OperationState, Tx, VersionRow};
+use stampo_store::{GuestRow, OperationState, StoreError, Tx, VersionRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything at one moment.
@@ -18,6 +19,10 @@ pub struct State {
     pub guests: BTreeMap<Name, Guest>,
     /// The versions by number.
     pub versions: BTreeMap<u32, Version>,
+    /// Commands that look a guest up and then do something to it, whatever its name is by then: the
+    /// id of the guest that they found, by the time at which they were asked.
+    #[serde(default)]
+    pub found: BTreeMap<u64, Option<u64>>,
 }
 
 /// How far a guest is, as far as commands can tell.
@@ -50,6 +55,10 @@ pub struct Guest {
     pub version: u32,
     /// That version's image.
     pub image: u64,
+    /// How many processors it has.
+    pub cpus: u32,
+    /// Whether it runs. The catalog does not tell.
+    pub runs: bool,
     /// What holds it.
     pub held: Option<Held>,
 }
@@ -75,6 +84,9 @@ pub enum Held {
     RestoreGuest,
     Rename,
     Flatten,
+    Start,
+    Resize,
+    WriteFile,
     Import,
     Seal,
     Publish,
@@ -110,6 +122,38 @@ impl State {
             Ok::<_, EngineError>(state)
         });
         read.map_err(|error| error.chain())
+    }
+
+    /// What the catalog holds and what the driver says, when nobody changes either.
+    pub fn read_with_powers(engine: &Engine) -> Result<State, String> {
+        let mut state = State::read(engine)?;
+        let rows = engine.store().read(|tx| tx.guests());
+        for row in rows.map_err(|error: StoreError| error.to_string())? {
+            let guest = parse(row.name.as_str()).and_then(|name| state.guests.get_mut(&name));
+            if let Some(guest) = guest {
+                guest.runs = matches!(engine.power(&row), Power::Running { .. });
+            }
+        }
+        Ok(state)
+    }
+
+    /// As a listing of the catalog has it.
+    pub fn without_powers(&self) -> State {
+        let mut state = self.clone();
+        state.found.clear();
+        for guest in state.guests.values_mut() {
+            guest.runs = false;
+        }
+        state
+    }
+
+    /// The name of the guest that a command found when it was asked at `key`, if it is there yet.
+    pub fn name_of_found(&self, key: u64) -> Option<Name> {
+        let id = (*self.found.get(&key)?)?;
+        let mut guests = self.guests.iter();
+        guests
+            .find(|(_, guest)| guest.id == id)
+            .map(|(name, _)| *name)
     }
 
     /// The names that no new guest may have.
@@ -189,6 +233,8 @@ fn guest(row: &GuestRow, held: Option<Held>, version: u32, host_name: Option<Nam
         },
         version,
         image: short(row.image.as_str()),
+        cpus: row.plan.hardware.cpus,
+        runs: false,
         held,
     }
 }

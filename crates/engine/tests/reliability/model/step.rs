@@ -58,6 +58,14 @@ pub enum Step {
     Rename { guest: Name, to: Name },
     /// Makes a linked clone independent.
     Flatten(Name),
+    /// Starts a guest.
+    Start(Name),
+    /// Stops a guest at once.
+    Stop(Name),
+    /// Gives a stopped guest so many processors.
+    Resize { guest: Name, cpus: u32 },
+    /// Writes a file of a guest: on its disk, or through its agent.
+    WriteFile(Name),
     /// Collects what nothing needs; with `now` without grace times.
     Gc { now: bool },
     /// Imports one of the sources as the next version.
@@ -91,6 +99,10 @@ impl fmt::Display for Step {
             Step::BringBack(guest) => write!(f, "bring back {guest}"),
             Step::Rename { guest, to } => write!(f, "rename {guest} to {to}"),
             Step::Flatten(guest) => write!(f, "flatten {guest}"),
+            Step::Start(guest) => write!(f, "start {guest}"),
+            Step::Stop(guest) => write!(f, "stop {guest}"),
+            Step::Resize { guest, cpus } => write!(f, "resize {guest} to {cpus} processors"),
+            Step::WriteFile(guest) => write!(f, "write a file of {guest}"),
             Step::Gc { now: true } => write!(f, "gc --now"),
             Step::Gc { now: false } => write!(f, "gc"),
             Step::Import { source } => write!(f, "import source {source}"),
@@ -127,6 +139,10 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         6 => guest().prop_map(Step::BringBack),
         6 => (guest(), guest()).prop_map(|(guest, to)| Step::Rename { guest, to }),
         7 => guest().prop_map(Step::Flatten),
+        6 => guest().prop_map(Step::Start),
+        4 => guest().prop_map(Step::Stop),
+        5 => (guest(), 1..=4_u32).prop_map(|(guest, cpus)| Step::Resize { guest, cpus }),
+        4 => guest().prop_map(Step::WriteFile),
         4 => any::<bool>().prop_map(|now| Step::Gc { now }),
         3 => (0..SOURCES).prop_map(|source| Step::Import { source }),
         5 => back().prop_map(Step::Seal),

@@ -84,7 +84,17 @@ impl State {
         match moment {
             Moment::Never => touch,
             Moment::Refused { step, number, .. } => asked(step, *number),
-            Moment::Seen(_) => Touch {
+            Moment::Noted(_) => touch,
+            Moment::Found { name, .. } => touch.guests([Some(*name), None]),
+            Moment::Power { key, name, .. }
+            | Moment::FoundGone { key, name }
+            | Moment::Stopped { key, name, .. } => {
+                touch.guests([Some(*name), self.name_of_found(*key)])
+            }
+            Moment::Runs { name, .. }
+            | Moment::RunsSeen { name, .. }
+            | Moment::Resized { name, .. } => touch.guests([Some(*name), None]),
+            Moment::Seen(_) | Moment::SeenAll(_) => Touch {
                 sees_all: true,
                 ..touch
             },
@@ -159,6 +169,10 @@ fn asked(step: &Step, number: u32) -> Touch {
         Step::Remove(guest)
         | Step::Trash { guest, .. }
         | Step::BringBack(guest)
+        | Step::Start(guest)
+        | Step::Stop(guest)
+        | Step::Resize { guest, .. }
+        | Step::WriteFile(guest)
         | Step::Flatten(guest) => touch.guests([Some(*guest), None]),
         Step::Seal(_) => touch.version(number),
         Step::Change { verb, .. } => changed(*verb, number),

@@ -8,11 +8,14 @@ use crate::home::{clone_of, import, name, open_with, reference, seal, spec};
 use rustix::time::{ClockId, clock_gettime};
 use stampo_core::goal::CloneKind;
 use stampo_core::plan::CloneSpec;
-use stampo_engine::{Engine, EngineError, Faults, Settings, Unwatched};
+use stampo_driver::StoppedBy;
+use stampo_engine::{Engine, EngineError, Faults, Resize, Settings, Unwatched};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The environment of a worker: the home, its number, its program, its log, and where the sources
@@ -44,10 +47,11 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
     std::io::stdin().read_to_end(&mut nothing).expect("a start");
     for (number, step) in program.into_iter().enumerate() {
         // As every command does.
-        let engine = open_as(&home, audit::actor(process, number));
+        let claimed = Arc::new(AtomicBool::new(false));
+        let engine = open_as(&home, audit::actor(process, number), claimed.clone());
         let recovered = engine.recover();
         let record = match recovered {
-            Ok(_) => carry_out(&engine, step),
+            Ok(_) => carry_out(&engine, step, &claimed),
             Err(error) => strange(step, &format!("recovery: {}", error.chain())),
         };
         let mut line = serde_json::to_vec(&record).expect("a record serialises");
@@ -58,13 +62,16 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
 }
 
 /// The audit will tell what this step did.
-fn open_as(home: &Path, actor: String) -> Engine {
+fn open_as(home: &Path, actor: String, claimed: Arc<AtomicBool>) -> Engine {
+    let faults = Faults::new(move |point| {
+        claimed.fetch_or(point.ends_with(".claimed"), Ordering::Relaxed);
+    });
     let settings = Settings {
         parallel: 1,
         actor,
         ..Settings::default()
     };
-    open_with(home, Faults::default(), settings)
+    open_with(home, faults, settings)
 }
 
 fn strange(step: Step, why: &str) -> Record {
@@ -74,11 +81,13 @@ fn strange(step: Step, why: &str) -> Record {
         number: 0,
         asked_ns: now_ns,
         answered_ns: now_ns,
+        claimed: false,
         answer: Answer::Strange(why.to_owned()),
     }
 }
 
-fn carry_out(engine: &Engine, step: Step) -> Record {
+fn carry_out(engine: &Engine, step: Step, claimed: &AtomicBool) -> Record {
+    claimed.store(false, Ordering::Relaxed);
     let number = match &step {
         Step::Clone {
             version: Some(back),
@@ -95,6 +104,7 @@ fn carry_out(engine: &Engine, step: Step) -> Record {
         number,
         asked_ns,
         answered_ns: now_ns(),
+        claimed: claimed.load(Ordering::Relaxed),
         answer,
     }
 }
@@ -136,6 +146,22 @@ fn perform(engine: &Engine, step: &Step, number: u32) -> Result<Answer, EngineEr
                 .run_flatten(flatten, &Unwatched)
                 .map(|_| Answer::Done)
         }
+        Step::Start(name) => engine.start(&guest(name)).map(|_| Answer::Done),
+        Step::Stop(name) => {
+            let by = engine.stop(&guest(name), true)?;
+            let ran = by != StoppedBy::Already;
+            Ok(Answer::Stopped { ran })
+        }
+        Step::Resize { guest: name, cpus } => {
+            let to = Resize {
+                cpus: Some(*cpus),
+                ..Resize::default()
+            };
+            engine.resize(&guest(name), to).map(|_| Answer::Done)
+        }
+        Step::WriteFile(name) => engine
+            .write_file(&guest(name), "/root/file", b"text")
+            .map(|()| Answer::Done),
         Step::Gc { now } => engine.gc(*now).map(|subjects| Answer::collected(&subjects)),
         Step::Import { source } => {
             import(engine, "web", &source_path(*source)).map(|row| Answer::version(&row))
