@@ -40,9 +40,11 @@ pub(crate) fn faults(connection: &Connection) -> Result<Vec<String>, StoreError>
     Ok(found)
 }
 
-/// Everything in a schema, as text.
+/// Everything in a schema, as text. The types of its values too: one bit makes a blob of a text,
+/// which reads alike and is equal to no text, so that a table would not be found any more.
 fn texts(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, '')
+    let sql = "SELECT type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, '') || ' ' ||
+               typeof(type) || ' ' || typeof(name) || ' ' || typeof(tbl_name) || ' ' || typeof(sql)
                FROM sqlite_schema ORDER BY 1";
     let mut statement = connection.prepare(sql)?;
     statement.query_map([], |row| row.get(0))?.collect()

@@ -346,9 +346,24 @@ fn a_changed_schema_is_found() {
         store.checkpoint().expect("one file");
         store.trust().expect("sound");
     }
+    let whole = std::fs::read(&path).expect("read");
+    let is_found = || {
+        let found = Store::open(&path).and_then(|store| store.trust());
+        found.is_err_and(|error| error.is_damage())
+    };
     flip_in_file(&path, "cancel INTEGER NOT NULL DEFAULT 0");
-    let found = Store::open(&path).and_then(|store| store.trust());
-    assert!(found.is_err_and(|error| error.is_damage()));
+    assert!(is_found());
+
+    // The word "table" becomes a blob: five types before it, where 23 is a text of five bytes and
+    // 22 a blob of five (https://www.sqlite.org/fileformat2.html, section 2.1).
+    let mut bytes = whole;
+    let row = b"tableexceptionsexceptions";
+    let at = bytes.windows(row.len()).position(|part| part == row);
+    let at = at.expect("the row of the table") - 6;
+    assert_eq!(bytes[at], 23);
+    bytes[at] = 22;
+    std::fs::write(&path, bytes).expect("written");
+    assert!(is_found(), "a table that no query for tables finds");
 }
 
 #[test]
