@@ -79,12 +79,7 @@ mod tests {
         let _listener = UnixListener::bind(&socket).expect("a socket");
         std::fs::write(&file, b"bytes").expect("written");
         symlink(&file, &link).expect("a link");
-        for path in [
-            &*pipe,
-            &*socket,
-            dir.path(),
-            Path::new("/dev/zero"),
-        ] {
+        for path in [&*pipe, &*socket, dir.path(), Path::new("/dev/zero")] {
             let error = open(path).expect_err("no regular file");
             assert_eq!(error.to_string(), "it is no regular file", "{path:?}");
             assert!(open_writable(path).is_err(), "{path:?}");

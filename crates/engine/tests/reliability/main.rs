@@ -26,6 +26,7 @@ mod rot;
 mod rotten_rows;
 mod speed;
 mod system;
+mod undefined;
 mod unique;
 
 use libtest_mimic::{Arguments, Trial};
@@ -215,6 +216,14 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_rescan_waits_for_no_pipe_and_refuses_what_is_no_file",
             no_files::a_rescan_waits_for_no_pipe_and_refuses_what_is_no_file,
+        ),
+        trial(
+            "a_start_looks_at_no_guest",
+            undefined::a_start_looks_at_no_guest,
+        ),
+        trial(
+            "a_lost_guest_is_defined_when_it_is_looked_at",
+            undefined::a_lost_guest_is_defined_when_it_is_looked_at,
         ),
         trial("a_hundred_clones_are_fast", speed::a_hundred_clones),
         trial(
