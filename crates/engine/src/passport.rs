@@ -1,7 +1,9 @@
 //! Passports: the identity items of guests, read anew and compared with all other guests.
 
+use crate::clone::disk_name;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use stampo_core::goal::CloneKind;
 use stampo_core::identity::{IdentityFact, Verdict, verdict};
 use stampo_core::ids::ImageId;
 use stampo_core::names::GuestName;
@@ -9,9 +11,11 @@ use stampo_core::personalisation::Network;
 use stampo_driver::{ExecRequest, Power};
 use stampo_guest::fs::open_read;
 use stampo_guest::passport::{
-    AgentFiles, Content, ShellFacts, explain, facts_from_agent, patterns, read_facts,
+    AgentFiles, Content, ShellFacts, explain, facts_from_agent, facts_of_disk, patterns,
+    read_facts, with_shell,
 };
 use stampo_image::device::BlockDevice;
+use stampo_image::overlay::Overlay;
 use stampo_image::partition::{Layout, Table};
 use stampo_image::raw::RawFile;
 use stampo_store::{GuestRow, SALT, StoreError};
@@ -44,7 +48,16 @@ pub struct PassportOf {
 /// The facts of versions, which all their guests are compared with: read once for each operation
 /// and not once for each guest.
 #[derive(Debug, Default)]
-pub(crate) struct VersionFactsCache(Mutex<HashMap<ImageId, Arc<Vec<IdentityFact>>>>);
+pub(crate) struct VersionFactsCache(Mutex<HashMap<ImageId, Arc<VersionFacts>>>);
+
+/// The facts of one version; none when its image is gone.
+#[derive(Debug, Default)]
+struct VersionFacts {
+    /// What is inside its filesystem.
+    inside: Vec<IdentityFact>,
+    /// The same with its partition table.
+    all: Vec<IdentityFact>,
+}
 
 /// How long one question to the agent may take.
 const AGENT_LIMIT: Duration = Duration::from_secs(20);
@@ -150,53 +163,64 @@ impl Engine {
         versions: &VersionFactsCache,
     ) -> Result<Vec<IdentityFact>, EngineError> {
         let act = || format!("read the passport of {}", row.name);
+        let salt = self.salt()?;
+        let of_version = self.version_facts(&row.image, &salt, versions)?;
         let disk = self.open_disk(row, false)?;
         let shell = self.shell_facts(row, Some(disk.as_ref()))?;
-        let salt = self.salt()?;
-        let reader = open_read(disk).map_err(EngineError::room(act()))?;
-        let mut facts = read_facts(reader.as_ref(), &shell, &salt);
-        self.explain_shared(row, &mut facts, &salt, versions)?;
+        let mut facts = if self.is_untouched(row)? && !of_version.inside.is_empty() {
+            with_shell(&of_version.inside, &shell, &salt)
+        } else {
+            let reader = open_read(disk).map_err(EngineError::room(act()))?;
+            read_facts(reader.as_ref(), &shell, &salt)
+        };
+        explain(&mut facts, &of_version.all);
         Ok(facts)
     }
 
-    /// Marks what is the version's own and does no harm when it is shared.
-    fn explain_shared(
-        &self,
-        row: &GuestRow,
-        facts: &mut [IdentityFact],
-        salt: &[u8; 32],
-        versions: &VersionFactsCache,
-    ) -> Result<(), EngineError> {
-        // Held while the version is read: the other threads need the same answer.
-        let mut known = versions.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_version = match known.get(&row.image) {
-            Some(found) => found.clone(),
-            None => {
-                let read = Arc::new(self.image_facts(&row.image, salt)?);
-                known.insert(row.image.clone(), read.clone());
-                read
-            }
-        };
-        drop(known);
-        explain(facts, &of_version);
-        Ok(())
+    /// Whether every byte of a guest's disk is the version's: nothing was written to its overlay.
+    fn is_untouched(&self, row: &GuestRow) -> Result<bool, EngineError> {
+        if row.kind != CloneKind::Linked {
+            return Ok(false);
+        }
+        let path = self.guest_dir(row.id).join(disk_name(row.kind));
+        let overlay = Overlay::open_read_only(&path, &self.pool.image_disk(&row.image));
+        let overlay = overlay.map_err(EngineError::room("open the overlay"))?;
+        let own = overlay
+            .own_ranges()
+            .map_err(EngineError::io("read", path))?;
+        Ok(own.is_empty())
     }
 
-    /// The facts of an image; none when it is gone, as it may be below full clones.
-    fn image_facts(
+    /// The facts of the version that has this image.
+    fn version_facts(
         &self,
         image: &ImageId,
         salt: &[u8; 32],
-    ) -> Result<Vec<IdentityFact>, EngineError> {
+        versions: &VersionFactsCache,
+    ) -> Result<Arc<VersionFacts>, EngineError> {
+        // Held while the version is read: the other threads need the same answer.
+        let mut known = versions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(image) {
+            return Ok(found.clone());
+        }
+        let read = Arc::new(self.image_facts(image, salt)?);
+        known.insert(image.clone(), read.clone());
+        Ok(read)
+    }
+
+    /// The facts of an image; none when it is gone, as it may be below full clones.
+    fn image_facts(&self, image: &ImageId, salt: &[u8; 32]) -> Result<VersionFacts, EngineError> {
         let path = self.pool.image_disk(image);
         if !path.exists() {
-            return Ok(Vec::new());
+            return Ok(VersionFacts::default());
         }
         let disk = RawFile::open_read_only(&path).map_err(EngineError::io("open", path))?;
         let shell = table_facts(&disk, ShellFacts::default())?;
         let reader =
             open_read(Arc::new(disk)).map_err(EngineError::room("read the version's identity"))?;
-        Ok(read_facts(reader.as_ref(), &shell, salt))
+        let inside = facts_of_disk(reader.as_ref(), salt);
+        let all = with_shell(&inside, &shell, salt);
+        Ok(VersionFacts { inside, all })
     }
 
     fn shell_facts(
@@ -246,7 +270,8 @@ impl Engine {
         let shell = self.shell_facts(row, None)?;
         let salt = self.salt()?;
         let mut facts = facts_from_agent(&files, &shell, &salt);
-        self.explain_shared(row, &mut facts, &salt, versions)?;
+        let of_version = self.version_facts(&row.image, &salt, versions)?;
+        explain(&mut facts, &of_version.all);
         self.keep_disk_facts(row, &mut facts)?;
         Ok(facts)
     }

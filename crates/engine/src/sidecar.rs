@@ -122,12 +122,11 @@ impl Engine {
     /// Writes a guest's sidecar into its directory. A guest that is still being made is described
     /// as it will be.
     pub(crate) fn write_guest_sidecar(&self, row: &GuestRow) -> Result<(), EngineError> {
-        let (version, host_name) = self.store.read(|tx| {
-            let version = tx.version(row.version)?;
-            Ok::<_, EngineError>((version, tx.host_name(row.id)?))
+        let (label, host_name) = self.store.read(|tx| {
+            let label = tx.version_label(row.version)?;
+            Ok::<_, EngineError>((label, tx.host_name(row.id)?))
         })?;
-        let label = version.map(|version| version.label()).unwrap_or_default();
-        let sidecar = guest_sidecar(row, label, host_name);
+        let sidecar = guest_sidecar(row, label.unwrap_or_default(), host_name);
         write_sidecar(&self.guest_dir(row.id).join(GUEST), &sidecar)
     }
 }

@@ -26,6 +26,9 @@ use std::sync::{PoisonError, RwLock};
 
 /// The format of every base.
 const BASE_FORMAT: &str = "raw";
+/// What the first write to a place allocates and copies from the base. A clone's files are small and
+/// scattered; with qcow2's usual 64 KiB, personalisation wrote four times as much.
+const CLUSTER_BYTES: usize = 16 << 10;
 /// Longest name of a base that the format can hold (docs/interop/qcow2.txt, "Backing file name").
 const MAX_BASE_NAME_BYTES: usize = 1023;
 /// A disk is a whole number of these.
@@ -179,6 +182,7 @@ impl Overlay {
         let storage = Storage::try_from(file).map_err(create)?;
         let qcow2 = Qcow2::<Storage>::create_builder(storage)
             .size(size_bytes)
+            .cluster_size(CLUSTER_BYTES)
             .backing(base_name.to_owned(), BASE_FORMAT.to_owned())
             .create_open(DenyImplicitOpenGate::default(), |storage| {
                 Ok(Qcow2::builder(storage)

@@ -155,7 +155,7 @@ fn a_new_overlay_holds_nothing_itself_and_costs_little() {
     assert_eq!(
         own,
         [
-            OwnRange::Data(0..65_536),
+            OwnRange::Data(0..16_384),
             OwnRange::Zeros(512 << 10..(512 << 10) + 65_536)
         ]
     );

@@ -172,6 +172,20 @@ impl Tx<'_> {
         rows.next()?.map(read).transpose()
     }
 
+    /// `name@N` of a version, without reading all of it: a proof is long.
+    pub fn version_label(&self, id: VersionId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT templates.name, versions.number FROM versions
+             JOIN templates ON templates.id = versions.template_id WHERE versions.id = ?1";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let mut rows = statement.query([id.to_string()])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let name: TemplateName = parsed(row, "templates", "name")?;
+        let number: u32 = row.get("number")?;
+        Ok(Some(format!("{name}@{number}")))
+    }
+
     /// Every version of a template, newest first.
     pub fn versions_of(&self, template: TemplateId) -> Result<Vec<VersionRow>, StoreError> {
         let sql = format!("{SELECT} WHERE template_id = ?1 ORDER BY number DESC");

@@ -15,8 +15,8 @@ use std::path::Path;
 impl Engine {
     /// The definition of a guest, from its row and what its directory holds.
     pub(crate) fn definition(&self, row: &GuestRow) -> Result<GuestDefinition, EngineError> {
-        let version = self.store.read(|tx| tx.version(row.version))?;
-        let label = version.map_or_else(|| row.version.to_string(), |v| v.label());
+        let label = self.store.read(|tx| tx.version_label(row.version))?;
+        let label = label.unwrap_or_else(|| row.version.to_string());
         let directory = self.guest_dir(row.id);
         let seed = directory.join("seed.iso");
         let nics = row.plan.nics.iter().zip(&row.plan.hardware.nics);

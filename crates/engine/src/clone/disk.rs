@@ -185,8 +185,8 @@ impl Engine {
         let act = || format!("personalise {}", row.name);
         let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
         let secrets = GuestSecrets::generate(&mut rand::rng()).map_err(EngineError::room(act()))?;
-        let version = self.store.read(|tx| tx.version(row.version))?;
-        let label = version.map(|v| v.label()).unwrap_or_default();
+        let label = self.store.read(|tx| tx.version_label(row.version))?;
+        let label = label.unwrap_or_default();
         let context = self.context(&row.plan, label, &row.image, self.elsewhere(&row.image)?);
         let report = personalise(fs.as_mut(), request, &secrets, &context)
             .map_err(EngineError::room(act()))?;

@@ -27,7 +27,31 @@ pub fn read_facts(
     shell: &ShellFacts,
     salt: &[u8; 32],
 ) -> Vec<IdentityFact> {
-    facts(&DiskSource(reader), shell, salt)
+    with_shell(&facts_of_disk(reader, salt), shell, salt)
+}
+
+/// What only the disk decides of [`read_facts`]: the same for every disk with the same bytes.
+pub fn facts_of_disk(reader: &dyn GuestRead, salt: &[u8; 32]) -> Vec<IdentityFact> {
+    facts_inside(&DiskSource(reader), salt)
+}
+
+/// [`read_facts`], of what [`facts_of_disk`] read before.
+pub fn with_shell(
+    inside: &[IdentityFact],
+    shell: &ShellFacts,
+    salt: &[u8; 32],
+) -> Vec<IdentityFact> {
+    let mut all = shell.facts(&Hasher(salt));
+    all.extend_from_slice(inside);
+    for fact in &mut all {
+        // A failure to read is never excused.
+        if let Some(why) = shell.kept.get(&fact.item)
+            && !matches!(fact.value, FactValue::Unknown(_))
+        {
+            fact.value = FactValue::Kept(why.clone());
+        }
+    }
+    all
 }
 
 /// All facts of a running guest, out of the files that its agent gave: see [`patterns`].
@@ -36,12 +60,12 @@ pub fn facts_from_agent(
     shell: &ShellFacts,
     salt: &[u8; 32],
 ) -> Vec<IdentityFact> {
-    facts(files, shell, salt)
+    with_shell(&facts_inside(files, salt), shell, salt)
 }
 
-fn facts(source: &dyn FactSource, shell: &ShellFacts, salt: &[u8; 32]) -> Vec<IdentityFact> {
+fn facts_inside(source: &dyn FactSource, salt: &[u8; 32]) -> Vec<IdentityFact> {
     let hasher = Hasher(salt);
-    let mut all = shell.facts(&hasher);
+    let mut all = Vec::new();
     if let Some(uuid) = source.filesystem_uuid() {
         let value = match uuid {
             Ok(uuid) => hasher.present("filesystem.uuid", uuid.as_bytes()),
@@ -51,14 +75,6 @@ fn facts(source: &dyn FactSource, shell: &ShellFacts, salt: &[u8; 32]) -> Vec<Id
     }
     for item in ITEMS {
         read_item(item, source, &hasher, &mut all);
-    }
-    for fact in &mut all {
-        // A failure to read is never excused.
-        if let Some(why) = shell.kept.get(&fact.item)
-            && !matches!(fact.value, FactValue::Unknown(_))
-        {
-            fact.value = FactValue::Kept(why.clone());
-        }
     }
     all
 }
