@@ -1,10 +1,10 @@
 //! Recovery: going on with, or undoing, what a dead process left.
 //!
 //! It runs at the start of every command and costs a few listings and queries when there is
-//! nothing to do, however many guests there are. Clones are gone on with, since their steps take milliseconds; work that takes
-//! minutes (build, import, seal, flatten) is undone unless it was committed, since nobody waits
-//! for it any more; changes of a guest or a version are finished. Nothing is touched that a living
-//! process works on.
+//! nothing to do, however many guests there are. Clones are gone on with, since their steps take
+//! milliseconds; work that takes minutes (build, import, seal, flatten) is undone unless it was
+//! committed, since nobody waits for it any more; changes of a guest or a version are finished.
+//! Nothing is touched that a living process works on.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
