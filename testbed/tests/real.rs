@@ -3,6 +3,7 @@
 mod real {
     mod cloud_init;
     mod corrupted;
+    mod frozen;
     mod identity;
     mod importing;
     mod machine;

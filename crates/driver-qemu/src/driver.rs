@@ -2,12 +2,14 @@
 
 use crate::agent::Agent;
 use crate::argv::{self, Machine};
+use crate::channel;
 use crate::host::Host;
 use crate::options::Options;
 use crate::place::{self, Place};
 use crate::qmp::Qmp;
 use crate::wire::{Deadline, WireError, printable};
 use crate::{freeze, running, start, stop, tpm};
+use stampo_agent_protocol::{Request, Response};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use stampo_driver::{
@@ -271,8 +273,25 @@ impl Driver for QemuDriver {
         Ok(self.running(id)?.console_socket())
     }
 
-    fn agent_channel(&self, id: GuestId) -> Result<PathBuf, DriverError> {
-        Ok(self.running(id)?.channel_socket())
+    fn ask_agent(
+        &self,
+        id: GuestId,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Response, DriverError> {
+        let place = self.running(id)?;
+        let deadline = Deadline::after(timeout);
+        let answer = channel::ask(&place.channel_socket(), request, deadline);
+        answer.map_err(|error| match error {
+            WireError::Timeout | WireError::Connect(_) => DriverError::AgentSilent {
+                guest: id,
+                waited: timeout,
+            },
+            error => DriverError::Program {
+                program: "stampo's agent in the guest".to_owned(),
+                why: printable(&error.to_string()),
+            },
+        })
     }
 
     fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError> {

@@ -10,6 +10,7 @@
 
 mod agent;
 mod argv;
+mod channel;
 pub mod doctor;
 mod driver;
 mod firmware;

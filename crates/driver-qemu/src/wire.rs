@@ -182,6 +182,14 @@ impl Wire {
         }
     }
 
+    /// Whatever comes next, at least one byte.
+    pub fn some(&mut self, deadline: Deadline) -> Result<Vec<u8>, WireError> {
+        while self.buffer.is_empty() {
+            self.fill(deadline)?;
+        }
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     /// Throws away everything up to and including the next `mark`; at most `limit` bytes.
     pub fn skip_past(
         &mut self,

@@ -16,6 +16,7 @@ pub use definition::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition, Sta
 pub use memory_image::{MemoryImage, MemoryImageDir};
 
 use serde::{Deserialize, Serialize};
+use stampo_agent_protocol::{Request, Response};
 use stampo_core::ids::GuestId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -266,9 +267,15 @@ pub trait Driver: Send + Sync {
     /// can hold: connect with [`socket::connect`].
     fn console_socket(&self, id: GuestId) -> Result<PathBuf, DriverError>;
 
-    /// The Unix socket of the channel to stampo's own agent in the running guest. Connect with
-    /// [`socket::connect`].
-    fn agent_channel(&self, id: GuestId) -> Result<PathBuf, DriverError>;
+    /// Asks stampo's own agent in the running guest, once. Its answer is a claim of the guest,
+    /// checked for its form only; a refusal is an error. Without an answer within `timeout`
+    /// nothing is known of what the agent did.
+    fn ask_agent(
+        &self,
+        id: GuestId,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Response, DriverError>;
 
     /// The file that the serial console is logged to.
     fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError>;

@@ -17,6 +17,7 @@ use crate::{
     Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest,
     GuestDefinition, MemoryImage, Power, StopMethod, StoppedBy,
 };
+use stampo_agent_protocol::{Request, Response};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use state::{Guest, Run, Shelf};
@@ -333,11 +334,18 @@ impl Driver for SimDriver {
         })
     }
 
-    fn agent_channel(&self, id: GuestId) -> Result<PathBuf, DriverError> {
-        self.running(id)?;
-        Err(DriverError::Unsupported {
-            what: "reach stampo's agent in a simulated guest".to_owned(),
-            why: "it has none".to_owned(),
+    fn ask_agent(
+        &self,
+        id: GuestId,
+        _request: &Request,
+        timeout: Duration,
+    ) -> Result<Response, DriverError> {
+        self.step(Step::Agent, || {
+            self.answering(id, timeout)?;
+            Err(DriverError::Unsupported {
+                what: "ask stampo's agent in a simulated guest".to_owned(),
+                why: "it has none".to_owned(),
+            })
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Fixture, Temper, assert_not_found, assert_not_running, define, graceful, power};
 use crate::{DriverError, Ensured, ExecRequest, Power, StopMethod};
+use stampo_agent_protocol::Request;
 use stampo_core::size::ByteSize;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(super) fn unknown(place: &dyn Fixture) {
     assert_not_found(id, driver.agent_exec(id, &exec()));
     assert_not_found(id, driver.agent_read_file(id, "/etc/hostname", 10, SHORT));
     assert_not_found(id, driver.agent_write_file(id, "/tmp/x", b"x", SHORT));
+    assert_not_found(id, driver.ask_agent(id, &Request::Hello, SHORT));
     assert_not_found(id, driver.console_socket(id));
     assert_not_found(id, driver.console_log(id));
     assert_eq!(
@@ -58,6 +60,7 @@ pub(super) fn twice(place: &dyn Fixture) {
     assert_eq!(stopped, crate::StoppedBy::Already);
     assert_not_running(guest.id, driver.agent_ping(guest.id, SHORT));
     assert_not_running(guest.id, driver.agent_exec(guest.id, &exec()));
+    assert_not_running(guest.id, driver.ask_agent(guest.id, &Request::Hello, SHORT));
     assert_not_running(guest.id, driver.console_socket(guest.id));
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Fixture, Temper, define, graceful, pid, power, within};
 use crate::{DriverError, Ensured, Power, StopMethod, StoppedBy};
+use stampo_agent_protocol::Request;
 use stampo_core::size::ByteSize;
 use std::time::{Duration, Instant};
 
@@ -143,6 +144,13 @@ pub(super) fn silent_agent(place: &dyn Fixture) {
             assert_eq!(guest, id);
             assert_eq!(waited, limit);
         }
+        other => panic!("expected a silent agent, got {other:?}"),
+    }
+    let asked = within(Duration::from_secs(5), || {
+        driver.ask_agent(id, &Request::Hello, limit)
+    });
+    match asked {
+        Err(DriverError::AgentSilent { waited, .. }) => assert_eq!(waited, limit),
         other => panic!("expected a silent agent, got {other:?}"),
     }
     driver.ensure_undefined(id).expect("clean up");
