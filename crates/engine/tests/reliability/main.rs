@@ -24,6 +24,7 @@ mod real;
 mod refusals;
 mod rot;
 mod rotten_rows;
+mod seed;
 mod speed;
 mod system;
 mod undefined;

@@ -15,6 +15,7 @@ mod store;
 
 use crate::cases::{flip_a_bit_at, verify};
 use crate::home::{Home, import, make_filesystem, open, seal};
+use crate::seed::{is_long, seed};
 use flip::{Flip, Place};
 use stampo_core::lifecycle::State;
 use stampo_engine::{
@@ -39,10 +40,7 @@ type Tally = Mutex<BTreeMap<String, u64>>;
 /// See the file's head.
 pub fn each_of_a_thousand_flipped_bits_is_found() {
     let seed = seed();
-    let flips = match std::env::var_os("STAMPO_LONG") {
-        Some(_) => 10 * FLIPS,
-        None => FLIPS,
-    };
+    let flips = if is_long() { 10 * FLIPS } else { FLIPS };
     println!("STAMPO_SEED={seed}: {flips} flips");
     let (next, found, tally) = (AtomicU64::new(0), AtomicU64::new(0), Tally::default());
     let prepared = store::prepare();
@@ -62,13 +60,6 @@ pub fn each_of_a_thousand_flipped_bits_is_found() {
     });
     for (what, count) in tally.into_inner().expect("no thread panicked") {
         println!("{count:>6} {what}");
-    }
-}
-
-fn seed() -> u64 {
-    match std::env::var("STAMPO_SEED") {
-        Ok(text) => text.parse().expect("STAMPO_SEED is a number"),
-        Err(_) => rand::random(),
     }
 }
 

@@ -4,13 +4,14 @@
 use super::calls::{Call, Kind};
 use super::child::command;
 use super::messages::{check_message, check_words};
-use super::points::{Points, caught, is_long, report};
+use super::points::{Points, caught, report};
 use super::stage::Stage;
 use super::tracer::{self, Fault, Traced};
 use crate::cases::{Case, TOLD};
 use crate::clean::assert_clean;
 use crate::crash::settle;
 use crate::home::recovered;
+use crate::seed::is_long;
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use rand::seq::IndexedRandom;

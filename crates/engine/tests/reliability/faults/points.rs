@@ -1,9 +1,9 @@
 //! Which of a command's calls meet a fault: all in the long mode, otherwise a seeded sample.
 
+use crate::seed::{is_long, seed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 
 /// How many points of one case are in the short mode's sample.
 const SAMPLE: usize = 16;
@@ -19,20 +19,6 @@ pub struct Points {
     count: usize,
     sample: usize,
     random: StdRng,
-}
-
-/// Whether every point is tried.
-pub fn is_long() -> bool {
-    std::env::var_os("STAMPO_LONG").is_some_and(|value| value == "1")
-}
-
-/// The run's seed: `STAMPO_SEED`, or the clock's.
-pub fn seed() -> u64 {
-    static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| match std::env::var("STAMPO_SEED") {
-        Ok(given) => given.parse().expect("STAMPO_SEED is a number"),
-        Err(_) => rand::random_range(0..1_000_000),
-    })
 }
 
 impl Points {

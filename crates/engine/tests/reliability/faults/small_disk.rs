@@ -6,11 +6,12 @@
 
 use super::child::command;
 use super::messages::check_words;
-use super::points::{caught, is_long, report};
+use super::points::{caught, report};
 use super::stage::Stage;
 use super::tracer;
 use crate::cases::{Case, by_name};
 use crate::crash::settle;
+use crate::seed::is_long;
 use nix::mount::{MsFlags, mount};
 use nix::sys::wait::WaitStatus;
 use std::path::{Path, PathBuf};

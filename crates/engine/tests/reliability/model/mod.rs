@@ -31,7 +31,8 @@ mod step;
 mod touch;
 mod worker;
 
-pub use worker::run_child_if_asked;
+pub use crate::seed::{is_long, seed};
+use worker::run_child_if_asked;
 
 use libtest_mimic::Trial;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -62,8 +63,7 @@ pub fn trials() -> Vec<Trial> {
 /// Programs of random steps, all of whose answers the model explains.
 fn every_answer_is_explained() {
     let seed = seed();
-    let is_long = std::env::var_os("STAMPO_LONG").is_some_and(|value| value == "1");
-    let steps = STEPS[usize::from(is_long)];
+    let steps = STEPS[usize::from(is_long())];
     eprintln!("{PROCESSES} processes, {steps} steps each; repeat with STAMPO_SEED={seed}");
     let any = AnyPrograms {
         processes: PROCESSES,
@@ -97,13 +97,6 @@ fn every_answer_is_explained() {
 fn failure(seed: u64, why: &dyn std::fmt::Display, programs: &Programs) -> String {
     let programs = report::programs(programs);
     format!("STAMPO_SEED={seed}\n\nthe smallest programs that fail:\n{programs}\n{why}")
-}
-
-fn seed() -> u64 {
-    match std::env::var("STAMPO_SEED") {
-        Ok(given) => given.parse().expect("STAMPO_SEED is a number"),
-        Err(_) => rand::random(),
-    }
 }
 
 fn runner(seed: u64) -> TestRunner {

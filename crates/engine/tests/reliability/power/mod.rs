@@ -23,6 +23,7 @@ mod trace;
 use crate::cases::Case;
 use crate::home;
 use crate::home::Home;
+use crate::seed::is_long;
 use libtest_mimic::{Completion, Failed, Trial};
 use log::Log;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,8 +72,7 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
         let seed = seed.parse().expect("STAMPO_SEED is a number");
         return seed..=seed;
     }
-    let is_long = std::env::var_os("STAMPO_LONG").is_some_and(|value| value == "1");
-    1..=if is_long { STATES_LONG } else { STATES }
+    1..=if is_long() { STATES_LONG } else { STATES }
 }
 
 /// Of so many states of a command, the last ones are of a run that was killed, and its recovery.
