@@ -31,9 +31,9 @@ mod step;
 mod touch;
 mod worker;
 
-pub use crate::seed::{is_long, seed};
-use worker::run_child_if_asked;
+pub use worker::run_child_if_asked;
 
+use crate::seed::{is_long, seed};
 use libtest_mimic::Trial;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use shrink::{AnyPrograms, Begun, Programs};
