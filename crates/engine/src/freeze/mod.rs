@@ -69,6 +69,13 @@ pub struct Frozen {
 impl Engine {
     /// Claims a version for freezing.
     pub fn submit_freeze(&self, reference: &VersionRef) -> Result<Freeze, EngineError> {
+        // Asked before the catalog is held: a driver may have to probe.
+        if !self.driver.capabilities()?.memory_images {
+            return Err(EngineError::Conflict {
+                act: format!("freeze {reference}"),
+                why: "memory images can't be made here".to_owned(),
+            });
+        }
         let hidden = GuestId(Uuid::new_v4());
         // Durably: without its operation nobody would find the hidden guest again.
         let freeze = self.store.write_durably(|tx| {
@@ -102,13 +109,18 @@ impl Engine {
             State::Sealed | State::Published | State::Deprecated => {}
             state => return refused(format!("it is {state}; seal it first")),
         }
-        if !self.driver.capabilities()?.memory_images {
-            return refused("memory images can't be made here".to_owned());
+        if let Some(base) = &row.image {
+            self.hidden_guest(row, base, GuestId(Uuid::nil()))?;
         }
-        match self.memory_images(row)?.first() {
-            Some(frozen) => refused(format!("it is frozen: {}", frozen.directory.display())),
-            None => Ok(()),
+        if let Some(frozen) = self.memory_images(row)?.first() {
+            return refused(format!("it is frozen: {}", frozen.directory.display()));
         }
+        let (needed, free) = (row.hardware.memory, self.free_for_guests()?);
+        if free < needed {
+            // The memory is a file: where it has no room left, the guest would be killed.
+            return refused(format!("its memory needs {needed}, and {free} are free"));
+        }
+        Ok(())
     }
 
     /// Carries out an accepted freeze.
@@ -128,12 +140,41 @@ impl Engine {
             _ => OperationState::Failed,
         };
         let chain = error.chain();
-        if let Err(undone) = self.end_freeze(&work, &freeze.version, freeze.hidden, state, &chain) {
-            tracing::warn!(error = %undone.chain(), "a freeze is undone at the next start");
+        let ended = match self.named_memory(&freeze.version, freeze.operation) {
+            // It is complete and stays; the next start removes what could not be removed.
+            Ok(Some(_)) => {
+                work.release();
+                Ok(())
+            }
+            Ok(None) => self.end_freeze(&work, &freeze.version, freeze.hidden, state, &chain),
+            Err(unknown) => Err(unknown),
+        };
+        if let Err(undone) = ended {
+            tracing::warn!(error = %undone.chain(), "a freeze is settled at the next start");
             work.release();
         }
         self.audit_failure("freeze", &label, state.as_str(), &chain);
         Err(error)
+    }
+
+    /// The memory image that this operation has put in its place.
+    fn named_memory(
+        &self,
+        row: &VersionRow,
+        operation: OperationId,
+    ) -> Result<Option<image::Kept>, EngineError> {
+        let kept = self.memory_images(row)?;
+        Ok(kept
+            .into_iter()
+            .find(|kept| kept.sidecar.operation == operation))
+    }
+
+    /// The free space where guests are kept.
+    fn free_for_guests(&self) -> Result<ByteSize, EngineError> {
+        let dir = self.driver.guests_dir();
+        let stat = rustix::fs::statvfs(dir)
+            .map_err(|error| EngineError::io("examine", dir)(error.into()))?;
+        Ok(ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)))
     }
 
     fn freeze_version(&self, work: &Work<'_>, freeze: &Freeze) -> Result<Frozen, EngineError> {
@@ -338,8 +379,7 @@ impl Engine {
         let (Some(row), Some(Ok(hidden))) = (versions.first(), hidden) else {
             return work.end(OperationState::Undone, Some("interrupted"), |_| Ok(()));
         };
-        let is_named = |frozen: &image::Kept| frozen.sidecar.operation == operation.id;
-        if let Some(frozen) = self.memory_images(row)?.iter().find(|kept| is_named(kept)) {
+        if let Some(frozen) = self.named_memory(row, operation.id)? {
             // Whoever named it may have died before that was durable.
             durable::fsync_parent(&frozen.directory)
                 .map_err(EngineError::room("make the memory image durable"))?;

@@ -120,6 +120,9 @@ pub fn all() -> Vec<Case> {
         case("purge_frozen", retired_and_frozen, purge, |e| {
             is(e, "web@1", State::Purged)
         }),
+        case("purge_one_of_two_frozen", frozen_with_twin, purge, |e| {
+            is(e, "web@1", State::Purged) && is(e, "twin@1", State::Draft)
+        }),
         case(
             "verify",
             Home::published,
@@ -245,6 +248,22 @@ fn retired_and_frozen() -> Home {
     let engine = home.engine();
     freeze(&engine).expect("frozen");
     change(&engine, Verb::Retire).expect("retired");
+    home
+}
+
+/// Its bytes stay when it goes: another version has them.
+fn frozen_with_twin() -> Home {
+    let home = retired_and_frozen();
+    let engine = home.engine();
+    let row = engine.version_row(&reference("web")).expect("a version");
+    let image = row.image.expect("an image");
+    let disk = home
+        .path()
+        .join("images")
+        .join(image.as_str())
+        .join("disk.raw");
+    let twin = import(&engine, "twin", &disk).expect("imported");
+    assert_eq!(twin.image, Some(image), "the same bytes");
     home
 }
 
