@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How long a host may leave an answer unread before it is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon to look again whether a host is connected.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The open line.
 pub(crate) struct Port {
@@ -77,9 +79,10 @@ impl Port {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() || !self.writable(left)? {
+                    if left.is_zero() {
                         return Ok(());
                     }
+                    self.wait_writable(left)?;
                 }
                 Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -88,13 +91,19 @@ impl Port {
         Ok(())
     }
 
-    /// Whether bytes may be written before the time is over.
-    fn writable(&self, left: Duration) -> io::Result<bool> {
+    /// Waits until bytes may be written, or a while.
+    ///
+    /// A port without a host is not writable, and says so at once. That is no reason to give up:
+    /// the driver hands out a request as soon as it comes, but learns that its host has connected
+    /// from another queue, and under load later.
+    fn wait_writable(&self, left: Duration) -> io::Result<()> {
         let mut wanted = [PollFd::from_borrowed_fd(self.line.as_fd(), PollFlags::OUT)];
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         match poll(&mut wanted, Some(&left)) {
-            Ok(_) | Err(Errno::INTR) => Ok(!wanted[0].revents().contains(PollFlags::HUP)),
-            Err(error) => Err(error.into()),
+            Ok(_) if wanted[0].revents().contains(PollFlags::HUP) => std::thread::sleep(PAUSE),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 }
