@@ -6,6 +6,7 @@
 //! its function. No product code is here, and nothing here is shipped.
 
 mod bytes;
+mod channel;
 mod disk;
 mod documents;
 mod ext4;
@@ -67,6 +68,8 @@ pub const TARGETS: &[Target] = &[
     target("api_body", documents::api_body, 4 << 10),
     target("agent_reply", replies::agent, 8 << 10),
     target("monitor_reply", replies::monitor, 4 << 10),
+    target("channel_request", channel::request, 8 << 10),
+    target("channel_response", channel::response, 8 << 10),
     target("values", values::all, 256),
 ];
 
