@@ -4,6 +4,8 @@
 //! from Debian packages, run by QEMU under emulation, and asked over ssh and the guest agent. One
 //! file per case; this file only starts programs and reads what they print. Nothing is mocked.
 
+pub mod channel;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

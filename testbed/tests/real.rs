@@ -3,6 +3,7 @@
 mod real {
     mod cloud_init;
     mod corrupted;
+    mod forked;
     mod frozen;
     mod identity;
     mod importing;

@@ -1,0 +1,191 @@
+//! The guest agent in a booted guest: after one message it is another machine, for everybody who
+//! looks at it. Where the fork itself comes from does not matter here: this guest is the one that
+//! booted, with its link up.
+
+use stampo_agent_protocol::*;
+use stampo_testbed::Stampo;
+use stampo_testbed::channel::Channel;
+use std::time::{Duration, Instant, SystemTime};
+
+const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
+const NEW_MAC: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
+const HOOK: &str = "[[files]]\npath = \"/etc/stampo/fork.d/10-mark\"\nmode = \"0755\"\n\
+    text = '''\n#!/bin/sh\necho $STAMPO_HOSTNAME > /run/hook-ran\n'''\n";
+
+/// What a second look at the guest shows; each line must differ from the first look.
+const LOOK: &str = "hostname; cat /etc/machine-id; cat /proc/sys/kernel/random/boot_id; \
+    cat /etc/hostname; grep 127.0.1.1 /etc/hosts; cat /sys/class/net/e*/address; \
+    cat /etc/ssh/ssh_host_ed25519_key.pub; cat /etc/ssh/ssh_host_ecdsa_key.pub; \
+    sha256sum < /var/lib/systemd/random-seed; \
+    systemctl show -p InvocationID systemd-journald; \
+    systemctl show -p InvocationID systemd-networkd";
+
+#[test]
+#[ignore = "builds and boots real guests: ./test"]
+fn one_message_makes_another_machine_of_it() {
+    let stampo = Stampo::new();
+    stampo.publish_shared("web", "examples/web.toml");
+    let spec = stampo.path("spec.toml");
+    std::fs::write(&spec, HOOK).expect("written");
+    stampo.clones("web", "first", &["--spec", &spec.display().to_string()]);
+    let mut channel = Channel::open(&socket(&stampo));
+    let hello = channel.ask_until_answered(&Request::Hello, Duration::from_secs(120));
+    assert!(matches!(hello, Response::Hello(hello) if hello.version == VERSION));
+    settle(&mut channel);
+    let before = stampo.agent("first", LOOK);
+    // As late as a template that was frozen an hour ago.
+    stampo.agent("first", "date -s '-1 hour' >/dev/null");
+    let request = request(&mut channel);
+    let report = fork(&mut channel, &request);
+    assert_eq!(unmet(&request, &report, unix_ns()), [], "{report:#?}");
+    every_item_is_done(&report);
+    eprintln!("fork: {} ms in the guest", report.took_us / 1_000);
+    seen_from_outside(&stampo, &before, &report, &mut channel);
+    survives_a_restart(&stampo, &report);
+}
+
+fn socket(stampo: &Stampo) -> std::path::PathBuf {
+    let guests = std::fs::read_dir(stampo.home().join("guests")).expect("a guest");
+    let guest = guests.flatten().next().expect("one guest");
+    guest.path().join("channel.sock")
+}
+
+fn unix_ns() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("after 1970").as_nanos() as u64
+}
+
+/// Waits as a freeze would: until systemd has nothing left to start.
+fn settle(channel: &mut Channel) {
+    let end = Instant::now() + Duration::from_secs(300);
+    loop {
+        let Response::Timings(timings) = channel.ask(&Request::Timings) else {
+            panic!("no timings");
+        };
+        if timings.is_settled() {
+            let finished = timings.finished_ms.expect("it has finished");
+            assert!(
+                (1_000..=timings.uptime_ms).contains(&finished),
+                "{timings:?}"
+            );
+            assert!(timings.userspace_ms.is_some_and(|began| began < finished));
+            return;
+        }
+        assert!(Instant::now() < end, "{timings:?}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn evidence(channel: &mut Channel) -> Evidence {
+    let nonce = Hex32([1; 32]);
+    match channel.ask(&Request::Identify { nonce }) {
+        Response::Identity(evidence) => *evidence,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A request for another identity.
+fn request(channel: &mut Channel) -> ForkRequest {
+    let now = evidence(channel);
+    let nic = Nic {
+        old_mac: now.interfaces[0].mac,
+        new_mac: NEW_MAC,
+        addressing: Addressing::Dhcp,
+    };
+    let mut seed = [0; 64];
+    rand::Fill::fill(&mut seed[..], &mut rand::rng());
+    ForkRequest {
+        clock_unix_ns: unix_ns(),
+        seed: Secret::new(seed),
+        nonce: Hex32([2; 32]),
+        identity: Identity {
+            hostname: "second.example.org".into(),
+            machine_id: MACHINE_ID.into(),
+        },
+        nics: Few::first([nic]),
+        ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519, KeyKind::Ecdsa])),
+        run_hooks: true,
+        hook_limit_ms: 30_000,
+    }
+}
+
+fn fork(channel: &mut Channel, request: &ForkRequest) -> ForkReport {
+    match channel.ask(&Request::Fork(Box::new(request.clone()))) {
+        Response::Forked(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What this guest has, all of it; it has neither initiators nor a system log.
+fn every_item_is_done(report: &ForkReport) {
+    for done in report.items.iter() {
+        let absent = matches!(done.item, Item::StorageIds | Item::SystemLog);
+        let expected = matches!(done.outcome, Outcome::NotNeeded { .. }) == absent;
+        assert!(expected, "{}: {:?}", done.item, done.outcome);
+    }
+    assert_eq!(report.items.len(), 16);
+}
+
+fn seen_from_outside(stampo: &Stampo, before: &str, report: &ForkReport, channel: &mut Channel) {
+    let wait = ConnectRequest { wait_ms: 60_000 };
+    let Response::Connected(connected) = channel.ask(&Request::Connect(wait)) else {
+        panic!("no answer");
+    };
+    assert!(connected.complete, "{connected:?}");
+    // The restarts were asked for and not waited for.
+    settle(channel);
+    let after = stampo.agent("first", LOOK);
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (before, after_lines) = (lines(before), lines(&after));
+    assert_eq!(before.len(), after_lines.len());
+    for (old, new) in before.iter().zip(&after_lines) {
+        assert_ne!(old, new, "both looks show the same:\n{after}");
+    }
+    assert_eq!(after_lines[0], "second");
+    assert_eq!(after_lines[1], MACHINE_ID);
+    assert_eq!(after_lines[2], report.evidence.boot_id);
+    assert_eq!(after_lines[4], "127.0.1.1\tsecond.example.org second");
+    assert_eq!(after_lines[5], NEW_MAC.to_string());
+    let clock: u64 = stampo.agent("first", "date +%s").parse().expect("a number");
+    let now = unix_ns() / 1_000_000_000;
+    assert!(
+        now.abs_diff(clock) < 30,
+        "the clock is at {clock}, not {now}"
+    );
+    assert_eq!(
+        stampo.agent("first", "cat /run/hook-ran"),
+        "second.example.org"
+    );
+    let journal = format!(
+        "journalctl -o export -n 1 -u systemd-networkd | grep -a '^_MACHINE_ID={MACHINE_ID}'"
+    );
+    stampo.agent("first", &journal);
+    the_ssh_server_has_the_new_keys(stampo, report);
+}
+
+/// Asks the server as anybody would. From inside: the forwarded port leads to the address that the
+/// guest had before.
+fn the_ssh_server_has_the_new_keys(stampo: &Stampo, report: &ForkReport) {
+    let scanned = stampo.agent(
+        "first",
+        "ssh-keyscan -T 60 -t ed25519,ecdsa 127.0.0.1 2>/dev/null",
+    );
+    for key in report.evidence.host_keys.iter() {
+        assert!(
+            scanned.contains(&key.public),
+            "{} is not in:\n{scanned}",
+            key.public
+        );
+    }
+    assert_eq!(report.evidence.host_keys.len(), 2);
+}
+
+/// Nothing of it was in memory only, but for the MAC, which is the machine's.
+fn survives_a_restart(stampo: &Stampo, report: &ForkReport) {
+    stampo.ok(&["stop", "first"]);
+    stampo.ok(&["start", "first"]);
+    let look = "hostname; cat /etc/machine-id; cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub";
+    let now = stampo.agent("first", look);
+    let key = &report.evidence.host_keys[0].public;
+    assert_eq!(now, format!("second\n{MACHINE_ID}\n{key}"));
+}
