@@ -31,7 +31,7 @@ fn main() {
         return;
     }
     // Everything that the outer cargo needed is there already; the network is the second choice.
-    let built = build(project, &out, "--offline") || build(project, &out, "--locked");
+    let built = build(project, &out, &["--offline"]) || build(project, &out, &[]);
     assert!(
         built,
         "the guest agent does not build; its errors are above"
@@ -40,7 +40,7 @@ fn main() {
     std::fs::copy(&program, out.join("stampo-agent")).expect("the agent was built");
 }
 
-fn build(project: &Path, out: &Path, network: &str) -> bool {
+fn build(project: &Path, out: &Path, network: &[&str]) -> bool {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets it"));
     // What the outer cargo was told (wrappers of clippy, flags of a coverage run, its profile) is
     // about the outer program.
@@ -65,7 +65,8 @@ fn build(project: &Path, out: &Path, network: &str) -> bool {
     }
     cargo
         .current_dir(project)
-        .args(["build", "--locked", network, "--package", "stampo-agent"])
+        .args(["build", "--locked", "--package", "stampo-agent"])
+        .args(network)
         .args(["--profile", "agent", "--target", TARGET, "--target-dir"])
         .arg(out.join("agent"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags(project).join("\u{1f}"))

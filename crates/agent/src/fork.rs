@@ -4,13 +4,11 @@
 //! user wants to know everything that was wrong with it. Nothing is undone either: the template's
 //! identity is worth nothing here.
 
-use crate::outcome::{Doing, Step, not_needed, settle};
+use crate::outcome::{Doing, Failure, Step, not_needed, settle};
 use crate::{boot_id, clock, hooks, identify, names, net, random, services, ssh_keys, storage_ids};
 use rustix::fs::{Mode, OFlags};
 use stampo_agent_protocol::{Done, Few, ForkReport, ForkRequest, HookOutcome, Item, Outcome};
 use std::time::{Duration, Instant};
-
-use crate::outcome::Failure;
 
 /// Becomes the machine that is asked for.
 ///
@@ -36,7 +34,7 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
         clock::set(request.clock_unix_ns, begin)
     });
     item(Item::Mac, &mut || macs(request));
-    item(Item::Addresses, &mut || net::set_addresses(&request.nics));
+    item(Item::Addresses, &mut || addresses(request));
     item(Item::MachineId, &mut || {
         names::set_machine_id(&request.identity.machine_id)
     });
@@ -70,7 +68,14 @@ fn micros(begin: Instant) -> u64 {
 /// The kernel's MACs, and those in the guest's files.
 fn macs(request: &ForkRequest) -> Step {
     let outcome = net::set_macs(&request.nics)?;
-    net::persist::write(&request.nics)?;
+    net::persist::follow_macs(&request.nics)?;
+    Ok(outcome)
+}
+
+/// The kernel's addresses, and where the next start gets them from.
+fn addresses(request: &ForkRequest) -> Step {
+    let outcome = net::set_addresses(&request.nics)?;
+    net::persist::keep_addresses(&request.nics)?;
     Ok(outcome)
 }
 

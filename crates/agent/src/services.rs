@@ -72,8 +72,8 @@ pub(crate) fn dhcp_client() -> Step {
     restart_running(&units)
 }
 
-/// Every ISC dhclient of the machine. Looking at all processes costs as much as the rest of a fork,
-/// so it is not done where there is no such program.
+/// Every ISC dhclient of the machine. Reading the name of every process is slow under emulation, so
+/// it is not done where there is no such program.
 fn dhclients() -> Vec<Pid> {
     let places = ["/sbin/dhclient", "/usr/sbin/dhclient"];
     if !places.iter().any(|place| Path::new(place).exists()) {

@@ -60,12 +60,7 @@ const SEE: (&str, &str, u32) = (
 fn names_and_files_are_those_that_were_asked_for() {
     let mut machine = Machine::start(&[SEE]);
     let report = machine.fork(&request());
-    for item in [
-        Item::Addresses,
-        Item::MachineId,
-        Item::Hostname,
-        Item::StorageIds,
-    ] {
+    for item in [Item::Mac, Item::MachineId, Item::Hostname, Item::StorageIds] {
         assert_eq!(outcome(&report, item), &Outcome::Done, "{item}");
     }
     for item in [Item::BootId, Item::SshKeys, Item::Hooks, Item::Durable] {
@@ -263,7 +258,7 @@ fn without_the_right_to_reseed_the_machine_is_not_proven() {
     // restart without a network program; everything else was done.
     assert_eq!(
         items,
-        [Item::Randomness, Item::Clock, Item::Mac],
+        [Item::Randomness, Item::Clock, Item::Addresses],
         "{open:?}"
     );
 }

@@ -3,7 +3,7 @@
 //!
 //! Without this a clone would have no network after its next start, where the machine has the new
 //! MACs from the beginning. Other programs' files for fixed addresses are not written here
-//! ([`write`] says so): the host does that when it personalises a disk.
+//! ([`keep_addresses`] says so): the host does that when it personalises a disk.
 
 use crate::files::{self, put, put_keeping, text};
 use crate::outcome::Failure;
@@ -23,11 +23,8 @@ const DIRECTORIES: [&str; 8] = [
 ];
 const NETWORKD: &str = "/etc/systemd/network";
 
-/// Follows the MACs, and writes down the addresses.
-///
-/// # Errors
-/// When a file can't be written, or a fixed address could not be kept over a restart.
-pub(crate) fn write(nics: &[Nic]) -> Result<(), Failure> {
+/// Puts the new MACs where the old ones stand.
+pub(crate) fn follow_macs(nics: &[Nic]) -> Result<(), Failure> {
     for directory in DIRECTORIES {
         for name in files::names(directory) {
             let path = Path::new(directory).join(name);
@@ -38,6 +35,14 @@ pub(crate) fn write(nics: &[Nic]) -> Result<(), Failure> {
             }
         }
     }
+    Ok(())
+}
+
+/// Writes down where the addresses come from.
+///
+/// # Errors
+/// When a file can't be written, or a fixed address could not be kept over a restart.
+pub(crate) fn keep_addresses(nics: &[Nic]) -> Result<(), Failure> {
     if networkd_runs() {
         for (index, nic) in nics.iter().enumerate() {
             let path = Path::new(NETWORKD).join(format!("05-stampo-{index}.network"));
