@@ -166,6 +166,12 @@ fn a_guest_without_systemd_is_told_that_nothing_makes_its_keys() {
     assert_eq!(plan.notices[0].item, "first-boot-unit");
 }
 
+/// What is left, but for the guest agent: the trees of these tests can't run it.
+fn left(plan: &SealPlan) -> Vec<&str> {
+    let of_others = plan.skipped.iter().filter(|s| s.item != "guest-agent");
+    of_others.map(|s| s.path.as_str()).collect()
+}
+
 #[test]
 fn left_out_items_are_listed_and_no_wider_row_takes_them() {
     let selection = Selection {
@@ -177,9 +183,8 @@ fn left_out_items_are_listed_and_no_wider_row_takes_them() {
         !changed(&plan).contains(&"/var/log/syslog.1"),
         "the row of all logs must not empty it"
     );
-    let left: Vec<&str> = plan.skipped.iter().map(|s| s.path.as_str()).collect();
     assert_eq!(
-        left,
+        left(&plan),
         ["/home/ann/.ssh/authorized_keys", "/var/log/syslog.1"]
     );
 }
@@ -264,7 +269,7 @@ fn a_link_to_where_the_row_looks_anyway_is_no_news() {
         .link("/var/spool/mail", "../mail");
     let plan = made(&tree, &Selection::default());
     assert_eq!(changed(&plan), ["/var/mail/ann"]);
-    assert!(plan.skipped.is_empty(), "{plan}");
+    assert!(left(&plan).is_empty(), "{plan}");
 }
 
 #[test]
