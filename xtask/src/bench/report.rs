@@ -142,7 +142,8 @@ impl Report {
         text.push_str(
             "The ways of a row are measured in turn (A B C, A B C, …), after one round that is thrown \
              away. Figures are medians of the wall-clock time from before the program is started until \
-             it has ended; quartiles are by nearest rank. Removing what a round made is not counted. \
+             it has ended; quartiles are by nearest rank. Removing what a round made is not counted, and \
+             what it left to be written is written back (sync) before the next program starts. \
              Memory is the largest process of a command and its children, as wait4(2) tells. The guest \
              is Debian 12 with about 735 MiB of data on ext4 in a disk of 3 GiB, built by stampo.\n\n",
         );

@@ -1,7 +1,7 @@
 //! The overlay alone: a call in the process beside a program that is started for it.
 
 use super::super::lab::{Lab, PLAIN};
-use super::super::program::{milliseconds, timed};
+use super::super::program::{milliseconds, timed, write_back};
 use super::super::row::{Goal, Row, Side, Wanted};
 use super::Made;
 use super::linked::create_overlay;
@@ -19,6 +19,7 @@ fn in_process(dir: &Path, base: &Path, durable: bool) -> Result<f64> {
     let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir_all(dir)?;
     let size_bytes = std::fs::metadata(base)?.len();
+    write_back();
     let start = Instant::now();
     for number in 0..COUNT {
         let path = dir.join(format!("{number}.qcow2"));
