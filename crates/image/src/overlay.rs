@@ -27,7 +27,7 @@ use std::sync::{PoisonError, RwLock};
 /// The format of every base.
 const BASE_FORMAT: &str = "raw";
 /// What the first write to a place allocates and copies from the base. A clone's files are small and
-/// scattered; with qcow2's usual 64 KiB, personalisation wrote four times as much.
+/// scattered; with qcow2's usual 64 KiB, a personalised clone took nearly three times as much.
 const CLUSTER_BYTES: usize = 16 << 10;
 /// Longest name of a base that the format can hold (docs/interop/qcow2.txt, "Backing file name").
 const MAX_BASE_NAME_BYTES: usize = 1023;
