@@ -153,6 +153,22 @@ fn slim_options(locale: &str) -> Vec<String> {
 }
 
 impl Bootstrap<'_> {
+    /// The program, before its arguments. As root it binds the host's /dev and /sys into the new
+    /// system: in a mount namespace of its own, so that nothing stays mounted when it is killed,
+    /// and whoever removes its directory then removes nothing of the host's.
+    fn program(&self) -> Command {
+        match self.mode {
+            Mode::Unshare => Command::new(&self.program),
+            Mode::Root => {
+                let mut command = Command::new("unshare");
+                command
+                    .args(["--mount", "--propagation=private"])
+                    .arg(&self.program);
+                command
+            }
+        }
+    }
+
     /// The command line. Its output is the tar.
     fn command(&self, proxies: &[String]) -> Command {
         let hook = |kind: &str, tar: &str| {
@@ -160,7 +176,7 @@ impl Bootstrap<'_> {
             format!("--{kind}-hook=tar-in {} /", shell(&place.to_string_lossy()))
         };
         let packages: Vec<String> = self.recipe.all_packages().into_iter().collect();
-        let mut command = Command::new(&self.program);
+        let mut command = self.program();
         command
             .arg(match self.mode {
                 Mode::Unshare => "--mode=unshare",

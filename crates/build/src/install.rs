@@ -10,8 +10,10 @@ use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::tools::require;
 use crate::tree::{Tree, TreeError};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -59,10 +61,31 @@ pub(crate) fn work_parent() -> PathBuf {
 /// What the work directories are called: this, the process, and something random.
 const WORK_PREFIX: &str = "stampo-build-";
 
+/// Whether something is mounted below `directory`, by the text of /proc/self/mountinfo: the fifth
+/// field is the mount point, with blanks and backslashes as octal numbers (proc_pid_mountinfo(5)).
+fn is_mounted_below(directory: &Path, mountinfo: &str) -> bool {
+    let escaped = |byte: &u8| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        _ => vec![*byte],
+    };
+    let bytes = directory.as_os_str().as_encoded_bytes();
+    let directory: Vec<u8> = bytes.iter().flat_map(escaped).collect();
+    let directory = Path::new(OsStr::from_bytes(&directory));
+    mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|point| Path::new(point).starts_with(directory))
+}
+
 /// Removes work directories whose build was killed: mmdebstrap cleans up its own part when it is
 /// ended, so nothing but an empty shell is left. What can't be removed stays, and is no error: it
-/// is another user's, or a process of that number lives.
+/// is another user's, or a process of that number lives, or something is mounted there.
 fn sweep(parent: &Path) {
+    // Without knowing what is mounted nothing may be removed; mount points have no links in them.
+    let mounts = fs::read_to_string("/proc/self/mountinfo");
+    let (Ok(mounts), Ok(parent)) = (mounts, parent.canonicalize()) else {
+        return;
+    };
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let rest = name
@@ -70,7 +93,8 @@ fn sweep(parent: &Path) {
             .and_then(|name| name.strip_prefix(WORK_PREFIX));
         let process = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         let gone = process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists());
-        if gone && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if gone && is_directory && !is_mounted_below(&entry.path(), &mounts) {
             // The standard library never follows links here.
             let removed = fs::remove_dir_all(entry.path());
             tracing::debug!(?name, ?removed, "swept a killed build's directory");
@@ -112,5 +136,25 @@ impl Installer for Mmdebstrap {
             (tree.is_ok() && rest.is_ok(), tree)
         })?;
         Ok(tree?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_below_a_directory_is_seen() {
+        let mounts = "22 28 0:21 / /proc rw,nosuid shared:5 - proc proc rw\n\
+                      90 28 0:6 / /var/tmp/stampo-build-7-x/root/dev rw - devtmpfs udev rw\n";
+        let below = |directory| is_mounted_below(Path::new(directory), mounts);
+        assert!(below("/var/tmp/stampo-build-7-x"));
+        assert!(!below("/var/tmp/stampo-build-7"));
+        assert!(!below("/var/tmp/stampo-build-8-x"));
+        let mounts = "90 28 0:6 / /my\\040tmp/stampo-build-7-x/dev rw - devtmpfs udev rw\n";
+        assert!(is_mounted_below(
+            Path::new("/my tmp/stampo-build-7-x"),
+            mounts
+        ));
     }
 }

@@ -24,9 +24,10 @@ const fn tool(name: &'static str, package: &'static str) -> Tool {
 }
 
 /// Every program that a build may run.
-pub const TOOLS: [Tool; 6] = [
+pub const TOOLS: [Tool; 7] = [
     tool("mmdebstrap", "mmdebstrap"),
     tool("apt-get", "apt"),
+    tool("unshare", "util-linux"),
     tool("mke2fs", "e2fsprogs"),
     tool("debugfs", "e2fsprogs"),
     tool("e2fsck", "e2fsprogs"),

@@ -117,10 +117,11 @@ impl Engine {
         let built = match result {
             Ok(built) => built,
             Err(error) => {
-                let kept = self.keep_build_log(staging.path());
-                let log = kept.map_or_else(String::new, |path| {
-                    format!(" (its log: {})", path.display())
-                });
+                let log = match self.keep_build_log(staging.path()) {
+                    Ok(Some(kept)) => format!(" (its log: {})", kept.display()),
+                    Ok(None) => String::new(),
+                    Err(lost) => format!(" (its log may be lost: {})", lost.chain()),
+                };
                 let act = format!("build {} in {}{log}", row.label(), staging.path().display());
                 return Err(EngineError::room(act)(error));
             }
@@ -147,28 +148,20 @@ impl Engine {
         Ok(row)
     }
 
-    /// Keeps the log of the last build that failed, where a user can find it.
-    fn keep_build_log(&self, staging: &Path) -> Option<PathBuf> {
+    /// Keeps the log of the last build that failed where a user can find it, if there is one.
+    fn keep_build_log(&self, staging: &Path) -> Result<Option<PathBuf>, EngineError> {
         let kept = self.home.join("build-failed.log");
         let log = [staging.to_owned(), staging.join("scratch")]
             .into_iter()
             .map(|place| place.join(stampo_build::LOG))
-            .find(|log| log.exists())?;
-        let partial = durable::partial_path(&kept);
-        let copied = std::fs::copy(&log, &partial)
-            .map_err(EngineError::io("copy", &log))
-            .and_then(|_| {
-                durable::fsync_file(&partial)
-                    .and_then(|()| durable::rename_durably(&partial, &kept))
-                    .map_err(EngineError::room("keep it"))
-            });
-        match copied {
-            Ok(()) => Some(kept),
-            Err(error) => {
-                tracing::warn!(error = %error.chain(), "the log of a failed build could not be kept");
-                None
-            }
-        }
+            .find(|log| log.exists());
+        let Some(log) = log else {
+            return Ok(None);
+        };
+        durable::fsync_file(&log)
+            .and_then(|()| durable::rename_durably(&log, &kept))
+            .map_err(EngineError::room("keep it"))?;
+        Ok(Some(kept))
     }
 }
 
