@@ -4,11 +4,12 @@
 //! works on. What has no root goes; nothing else is ever looked at, so a file that stampo did not
 //! make is safe anywhere.
 
+mod guests;
+
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::guest_names;
 use crate::import::DOWNLOAD;
-use stampo_core::guest::GuestState;
 use stampo_core::ids::{GuestId, ImageId};
 use stampo_core::lifecycle::{State, Verb};
 use stampo_core::names::{VersionRef, VersionSelect};
@@ -43,9 +44,17 @@ pub enum SubjectKind {
     /// An image without a version.
     Image(ImageId),
     /// A guest.
-    Guest(stampo_core::names::GuestName),
+    Guest(GuestId),
     /// A part of a download that an interrupted import left, by its name.
     Staging,
+}
+
+impl Subject {
+    /// What has changed since it was judged stays, and says why.
+    fn stays_for(&mut self, error: &EngineError) {
+        self.goes = false;
+        self.reason = format!("it could not go: {}", error.chain());
+    }
 }
 
 impl Engine {
@@ -55,7 +64,7 @@ impl Engine {
         // Guests first: a version whose last readers go can go with them.
         let mut going = BTreeSet::new();
         for row in self.store.read(|tx| tx.guests())? {
-            let subject = self.judge_guest(&row, now)?;
+            let subject = self.judge_guest(&row, now);
             if subject.goes {
                 going.insert(row.id);
             }
@@ -85,15 +94,13 @@ impl Engine {
     /// not be removed, after everything else was.
     pub fn gc(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
         let mut subjects = self.gc_plan(now)?;
-        let mut failure = None;
+        self.faults.reach("gc.judged");
+        let mut failure = self.collect_guests(&mut subjects, now).err();
+        self.faults.reach("gc.removed");
         for subject in subjects.iter_mut().filter(|subject| subject.goes) {
             match self.collect(subject) {
                 Ok(()) => {}
-                // What has changed since it was judged stays, and says why.
-                Err(error) if error.is_refusal() => {
-                    subject.goes = false;
-                    subject.reason = format!("it could not go: {}", error.chain());
-                }
+                Err(error) if error.is_refusal() => subject.stays_for(&error),
                 // The rest goes nevertheless: room may be what is missing.
                 Err(error) => {
                     let act = format!("remove {}", subject.name);
@@ -111,7 +118,8 @@ impl Engine {
             SubjectKind::Version(reference) => {
                 self.change_version(reference, Verb::Purge).map(drop)
             }
-            SubjectKind::Guest(name) => self.remove(name, None),
+            // They went together before.
+            SubjectKind::Guest(_) => Ok(()),
             SubjectKind::Image(image) => self.drop_unneeded_image(image, None).map(drop),
             SubjectKind::Staging => self.forget_download(&subject.name),
         }
@@ -195,29 +203,6 @@ impl Engine {
             }
             State::Failed => (true, "it could not be made".to_owned()),
             state => (false, state.to_string()),
-        })
-    }
-
-    fn judge_guest(&self, row: &GuestRow, now: bool) -> Result<Subject, EngineError> {
-        let ended = row.keep_until_ms.is_none_or(|until| until <= self.now_ms());
-        let (goes, reason) = match row.state {
-            GuestState::Trashed if now || ended => {
-                (true, "removed, its grace time is over".to_owned())
-            }
-            GuestState::Trashed => (
-                false,
-                "removed, restorable until its grace time ends".to_owned(),
-            ),
-            state => (false, state.to_string()),
-        };
-        let size = ByteSize(self.guest_usage(row));
-        let kind = SubjectKind::Guest(row.name.clone());
-        Ok(Subject {
-            kind,
-            name: row.name.to_string(),
-            size,
-            goes,
-            reason,
         })
     }
 

@@ -75,11 +75,23 @@ impl Engine {
             });
         }
         change(tx, &mut row)?;
+        self.hold(tx, operation, &mut row, (ask.verb, ask.detail))?;
+        Ok(row)
+    }
+
+    /// Saves a changed row as the operation's, with the audit of it: its action and a detail.
+    pub(crate) fn hold(
+        &self,
+        tx: &Tx<'_>,
+        operation: OperationId,
+        row: &mut GuestRow,
+        (action, detail): (&str, &str),
+    ) -> Result<(), EngineError> {
         row.operation = Some(operation);
         row.changed_ms = self.now_ms();
-        tx.update_guest(&row)?;
-        self.audit(tx, ask.verb, row.name.as_str(), ask.detail)?;
-        Ok(row)
+        tx.update_guest(row)?;
+        self.audit(tx, action, row.name.as_str(), detail)?;
+        Ok(())
     }
 
     /// Refuses to touch a guest that an operation works on.

@@ -10,6 +10,7 @@
 mod cancel;
 mod cases;
 mod clean;
+mod collect;
 mod crash;
 mod downloads;
 mod faults;
@@ -78,6 +79,18 @@ fn plain() -> Vec<Trial> {
         })
     };
     vec![
+        trial(
+            "a_guest_that_is_brought_back_during_a_collection_stays",
+            collect::a_guest_that_is_brought_back_during_a_collection_stays,
+        ),
+        trial(
+            "a_new_guest_of_the_name_of_a_collected_one_stays",
+            collect::a_new_guest_of_the_name_of_a_collected_one_stays,
+        ),
+        trial(
+            "a_new_guest_that_is_trashed_too_stays_for_its_own_time",
+            collect::a_new_guest_that_is_trashed_too_stays_for_its_own_time,
+        ),
         trial(
             "a_cancelled_operation_leaves_nothing",
             cancel::a_cancelled_operation_leaves_nothing,

@@ -74,6 +74,7 @@ pub enum Collected {
     /// A guest that was looked at, in this state (trashed or any other).
     Guest {
         name: Name,
+        id: u64,
         trashed: bool,
         fate: Fate,
     },
@@ -174,8 +175,9 @@ impl Answer {
             };
             let stays = fate == Fate::Stays;
             match &subject.kind {
-                SubjectKind::Guest(name) => collected.push(Collected::Guest {
-                    name: parse(name.as_str()).unwrap_or(Name(0)),
+                SubjectKind::Guest(id) => collected.push(Collected::Guest {
+                    name: parse(&subject.name).unwrap_or(Name(0)),
+                    id: short(&id.to_string()),
                     trashed: !stays || subject.reason.starts_with("removed"),
                     fate,
                 }),
@@ -220,6 +222,7 @@ fn fate(subject: &Subject) -> Option<Fate> {
         "linked clones read it",
         "change web@",
         ", not ",
+        "by now it is ",
     ];
     known
         .iter()

@@ -60,6 +60,7 @@ impl State {
                 let live = live.map(|(number, v)| (*number, v.life == Life::Retired));
                 Some(live.eq(seen.iter().map(|(number, retired)| (*number, *retired))))
             }
+            Moment::Left { now, name, id } => Some(!self.is_taken_by_gc(*now, *name, *id)),
             Moment::ReadersSeen {
                 number,
                 names,
@@ -75,6 +76,14 @@ impl State {
             (*name, (is_trashed, is_collectable(guest.phase, now)))
         });
         judged.eq(seen.iter().map(|(name, judged)| (*name, *judged)))
+    }
+
+    /// Whether a collection may take the guest of this name, which it knows by its id.
+    fn is_taken_by_gc(&self, now: bool, name: Name, id: u64) -> bool {
+        let guest = self.guests.get(&name);
+        guest.is_some_and(|guest| {
+            guest.id == id && guest.held.is_none() && is_collectable(guest.phase, now)
+        })
     }
 
     fn has_readers(&self, number: u32, names: &[Name], going: &[Name]) -> bool {
@@ -95,6 +104,13 @@ impl State {
             Moment::Made(name) => self.advance(*name, Phase::Making, Phase::Made),
             Moment::Ready(name) => self.advance(*name, Phase::Made, Phase::Ready),
             Moment::Claimed { step, name } => self.claim(step, *name),
+            Moment::Taken { now, name, id } => {
+                let takes = self.is_taken_by_gc(*now, *name, *id);
+                let guest = self.guests.get_mut(name).filter(|_| takes)?;
+                guest.phase = Phase::Destroying;
+                guest.held = Some(Held::Remove);
+                Some(())
+            }
             // It has a turn, so it counts as a change.
             Moment::Noted(_) => Some(()),
             Moment::Found { key, name, ready } => self.find(*key, *name, *ready),

@@ -6,7 +6,7 @@
 //! flatten  claimed ─→ own disk ─→ let go        import, seal       claimed ─→ committed ─→ let go
 //! start    claimed ─→ runs ─→ let go            stop               found ─→ runs no more ─→ noted
 //! resize   claimed ─→ sizes ─→ let go           write a file       claimed ─→ let go, or as stop
-//! gc       guests seen ─→ versions seen ─→ the moments of each removal
+//! gc       guests seen ─→ versions seen ─→ taken or left, each guest ─→ gone ─→ each version
 //! ```
 //!
 //! The end of an operation is a moment of its own, because until then others are told that the
@@ -62,6 +62,10 @@ pub enum Moment {
     },
     /// The versions that are not purged are these: which are retired.
     VersionsSeen(BTreeMap<u32, bool>),
+    /// A collection takes this guest, which has to be trashed still, and its time over.
+    Taken { now: bool, name: Name, id: u64 },
+    /// A collection was to take this guest, and finds that it can't.
+    Left { now: bool, name: Name, id: u64 },
     /// A retired version is read by these guests, besides some that are about to go.
     ReadersSeen {
         number: u32,
@@ -174,6 +178,7 @@ impl Moment {
                 Step::WriteFile(_) => "write_file",
                 _ => return None,
             },
+            Moment::Taken { .. } => "remove",
             Moment::Flattened(_) => "flatten",
             Moment::Noted(action) => action,
             Moment::Begun(_) => "import",
@@ -328,20 +333,29 @@ fn collection(now: bool, collected: &[Collected]) -> Vec<Moment> {
     let mut guests = BTreeMap::new();
     let mut versions = BTreeMap::new();
     let mut going = Vec::new();
+    let mut taken = Vec::new();
+    let mut gone = Vec::new();
     let mut readers = Vec::new();
     let mut removals = Vec::new();
     for subject in collected {
         match subject {
             Collected::Guest {
                 name,
+                id,
                 trashed,
                 fate,
             } => {
+                let (name, id) = (*name, *id);
                 let goes = matches!(fate, Fate::Went | Fate::Failed);
-                guests.insert(*name, (*trashed, goes));
-                going.extend(goes.then_some(*name));
-                if *fate == Fate::Went {
-                    removals.extend(removed(*name));
+                guests.insert(name, (*trashed, goes));
+                going.extend(goes.then_some(name));
+                match fate {
+                    Fate::Went => {
+                        taken.push(Moment::Taken { now, name, id });
+                        gone.push(Moment::Gone(name));
+                    }
+                    Fate::Failed => taken.push(Moment::Left { now, name, id }),
+                    Fate::Stays | Fate::Read(_) => {}
                 }
             }
             Collected::Version {
@@ -362,15 +376,13 @@ fn collection(now: bool, collected: &[Collected]) -> Vec<Moment> {
         Moment::GuestsSeen { now, seen: guests },
         Moment::VersionsSeen(versions),
     ];
-    script.extend(
-        readers
-            .into_iter()
-            .map(|(number, names)| Moment::ReadersSeen {
-                number,
-                names,
-                going: going.clone(),
-            }),
-    );
-    script.extend(removals);
+    let read = readers
+        .into_iter()
+        .map(|(number, names)| Moment::ReadersSeen {
+            number,
+            names,
+            going: going.clone(),
+        });
+    script.extend(read.chain(taken).chain(gone).chain(removals));
     script
 }

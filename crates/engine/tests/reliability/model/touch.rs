@@ -91,7 +91,8 @@ impl State {
             | Moment::Stopped { key, name, .. } => {
                 touch.guests([Some(*name), self.name_of_found(*key)])
             }
-            Moment::Runs { name, .. }
+            Moment::Left { name, .. }
+            | Moment::Runs { name, .. }
             | Moment::RunsSeen { name, .. }
             | Moment::Resized { name, .. } => touch.guests([Some(*name), None]),
             Moment::Seen(_) | Moment::SeenAll(_) => Touch {
@@ -132,6 +133,9 @@ impl State {
                 change.readers = true;
                 change.taken = true;
             }),
+            Moment::Taken { name, .. } => touch
+                .guests([Some(*name), None])
+                .changing(|change| change.guests = true),
             Moment::Begun(number) => touch
                 .version(*number)
                 .seeing(|see| see.lives = true)
