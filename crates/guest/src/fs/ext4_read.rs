@@ -9,6 +9,7 @@ use super::directory::RawEntry;
 use super::features::check_readable;
 use super::journal::open_replayed;
 use super::layout::{Superblock, damaged};
+use super::name_cache::NameCache;
 use super::resolve::{Nodes, find, unsuitable};
 use super::volume::{Inode, Volume, inode_flags};
 use super::{Entry, FileKind, FsError, GuestRead, Metadata};
@@ -28,6 +29,8 @@ const MAX_KEPT_ENTRIES: usize = 200_000;
 pub struct Ext4Reader {
     volume: Volume,
     kept: Mutex<Kept>,
+    /// Never has to forget: nothing changes while it is read.
+    names: NameCache,
 }
 
 /// Directories that were read, so that paths through them are cheap.
@@ -50,6 +53,7 @@ impl Ext4Reader {
         Ok(Box::new(Ext4Reader {
             volume,
             kept: Mutex::default(),
+            names: NameCache::default(),
         }))
     }
 
@@ -164,20 +168,22 @@ impl Volume {
 
 impl Nodes for Ext4Reader {
     fn lookup(&self, directory: u32, name: &[u8]) -> Result<Option<u32>, FsError> {
-        let entries = self.directory(&self.volume.inode(directory)?)?;
-        let index = entries.partition_point(|entry| entry.name.as_slice() < name);
-        Ok(entries
-            .get(index)
-            .filter(|entry| entry.name == name)
-            .map(|entry| entry.inode))
+        self.names.lookup(directory, name, || {
+            let entries = self.directory(&self.volume.inode(directory)?)?;
+            let index = entries.partition_point(|entry| entry.name.as_slice() < name);
+            let found = entries.get(index).filter(|entry| entry.name == name);
+            Ok(found.map(|entry| entry.inode))
+        })
     }
 
     fn kind(&self, inode: u32) -> Result<FileKind, FsError> {
-        Ok(self.volume.inode(inode)?.kind())
+        self.names
+            .kind(inode, || Ok(self.volume.inode(inode)?.kind()))
     }
 
     fn link_target(&self, inode: u32) -> Result<Vec<u8>, FsError> {
-        self.volume.target(&self.volume.inode(inode)?)
+        self.names
+            .link_target(inode, || self.volume.target(&self.volume.inode(inode)?))
     }
 }
 

@@ -12,6 +12,7 @@
 use super::ext4_library::{FixedClock, caught, failure};
 use super::features::{check_writable, unsupported};
 use super::layout::{Superblock, damaged};
+use super::name_cache::NameCache;
 use super::pages::Pages;
 use super::resolve::{Nodes, Place, ROOT_INODE, find, not_found, resolve, unsuitable};
 use super::{
@@ -42,10 +43,16 @@ const SELINUX: &str = "security.selinux";
 pub struct Ext4Writer {
     fs: Filesystem,
     pages: Arc<Pages>,
+    /// What is known of names and inodes; every change of a directory goes through
+    /// [`Ext4Writer::change_entry`], which keeps it true.
+    names: NameCache,
     /// Set when the library panicked: what it holds in memory is no longer trusted.
     broken: AtomicBool,
     new_uuid: Option<Uuid>,
 }
+
+/// The filesystem as the library sees it at this moment.
+pub(super) struct Uncached<'a>(pub(super) &'a Ext4Writer);
 
 /// Where a new entry goes.
 struct Vacancy {
@@ -75,7 +82,10 @@ impl Ext4Writer {
         Ok(Box::new(Self::open_as(device, Arc::new(clock))?))
     }
 
-    fn open_as(device: Arc<dyn BlockDevice>, runtime: Arc<dyn Runtime>) -> Result<Self, FsError> {
+    pub(super) fn open_as(
+        device: Arc<dyn BlockDevice>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Self, FsError> {
         if !device.is_writable() {
             return Err(FsError::Device(std::io::ErrorKind::PermissionDenied.into()));
         }
@@ -93,6 +103,7 @@ impl Ext4Writer {
         Ok(Ext4Writer {
             fs,
             pages,
+            names: NameCache::default(),
             broken: AtomicBool::new(false),
             new_uuid: None,
         })
@@ -111,12 +122,31 @@ impl Ext4Writer {
             Ok(result) => result.map_err(|error| failure(path, error)),
             Err(why) => {
                 self.broken.store(true, Ordering::Relaxed);
+                self.names.clear();
                 Err(FsError::Damaged {
                     path: path.to_owned(),
                     why,
                 })
             }
         }
+    }
+
+    /// Runs one call of the library that makes or removes the entry `name` of `directory`; `removed`
+    /// is the inode that loses this name.
+    fn change_entry<T>(
+        &self,
+        path: &str,
+        (directory, name): (u32, &[u8]),
+        removed: Option<u32>,
+        act: impl FnOnce(&Filesystem) -> fs_ext4::Result<T>,
+    ) -> Result<T, FsError> {
+        let result = self.call(path, act);
+        match result {
+            Ok(_) => self.names.forget(directory, name, removed),
+            // Nobody knows how far it came.
+            Err(_) => self.names.clear(),
+        }
+        result
     }
 
     fn stat(&self, path: &str, inode: u32) -> Result<Metadata, FsError> {
@@ -197,7 +227,9 @@ impl Ext4Writer {
                 "{path} has an attribute in an inode of its own"
             )));
         }
-        self.call(path, |fs| fs.apply_unlink_at(directory, name))
+        self.change_entry(path, (directory, name), Some(inode), |fs| {
+            fs.apply_unlink_at(directory, name)
+        })
     }
 
     /// Makes room for a new entry at `path`.
@@ -257,7 +289,9 @@ impl Ext4Writer {
                 let parent = place.directory();
                 let label = self.attributes(path, parent)?.remove(SELINUX);
                 let mode = (owner.mode & 0o7777) as u16;
-                let inode = self.call(path, |fs| fs.apply_mkdir_at(parent, name, mode))?;
+                let inode = self.change_entry(path, (parent, name), None, |fs| {
+                    fs.apply_mkdir_at(parent, name, mode)
+                })?;
                 self.own(path, inode, owner)?;
                 self.label(path, place, label)?;
                 Ok(inode)
@@ -296,16 +330,19 @@ impl Ext4Writer {
                 }
             }
         }
-        for (parent, name, _) in found.iter().rev() {
-            self.call(path, |fs| fs.apply_rmdir_at(*parent, name))?;
+        for (parent, name, inode) in found.iter().rev() {
+            self.change_entry(path, (*parent, name), Some(*inode), |fs| {
+                fs.apply_rmdir_at(*parent, name)
+            })?;
         }
         Ok(())
     }
 }
 
-impl Nodes for Ext4Writer {
+/// The library's own answers, for [`Ext4Writer::names`] to keep.
+impl Nodes for Uncached<'_> {
     fn lookup(&self, directory: u32, name: &[u8]) -> Result<Option<u32>, FsError> {
-        match self.call("/", |fs| fs.lookup_at(directory, name)) {
+        match self.0.call("/", |fs| fs.lookup_at(directory, name)) {
             Ok(inode) => Ok(Some(inode)),
             Err(FsError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -313,12 +350,28 @@ impl Nodes for Ext4Writer {
     }
 
     fn kind(&self, inode: u32) -> Result<FileKind, FsError> {
-        let found = self.call("/", |fs| fs.stat_ino(inode))?;
+        let found = self.0.call("/", |fs| fs.stat_ino(inode))?;
         Ok(FileKind::of_mode(found.mode.into()))
     }
 
     fn link_target(&self, inode: u32) -> Result<Vec<u8>, FsError> {
-        self.call("/", |fs| fs.read_link_ino(inode))
+        self.0.call("/", |fs| fs.read_link_ino(inode))
+    }
+}
+
+impl Nodes for Ext4Writer {
+    fn lookup(&self, directory: u32, name: &[u8]) -> Result<Option<u32>, FsError> {
+        let read = || Uncached(self).lookup(directory, name);
+        self.names.lookup(directory, name, read)
+    }
+
+    fn kind(&self, inode: u32) -> Result<FileKind, FsError> {
+        self.names.kind(inode, || Uncached(self).kind(inode))
+    }
+
+    fn link_target(&self, inode: u32) -> Result<Vec<u8>, FsError> {
+        let read = || Uncached(self).link_target(inode);
+        self.names.link_target(inode, read)
     }
 }
 
@@ -390,7 +443,9 @@ impl GuestFs for Ext4Writer {
         let Vacancy { place, name, label } = self.vacate(path)?;
         let directory = place.directory();
         let mode = (owner.mode & 0o7777) as u16;
-        let inode = self.call(path, |fs| fs.apply_create_at(directory, &name, mode))?;
+        let inode = self.change_entry(path, (directory, &name), None, |fs| {
+            fs.apply_create_at(directory, &name, mode)
+        })?;
         self.fill(path, &place, inode, content)?;
         self.own(path, inode, owner)?;
         self.label(path, &place, label)
@@ -432,7 +487,7 @@ impl GuestFs for Ext4Writer {
     fn symlink(&mut self, path: &str, target: &str) -> Result<(), FsError> {
         let Vacancy { place, name, label } = self.vacate(path)?;
         let directory = place.directory();
-        self.call(path, |fs| {
+        self.change_entry(path, (directory, &name), None, |fs| {
             fs.apply_symlink_at(directory, &name, target.as_bytes())
         })?;
         self.label(path, &place, label)
@@ -500,6 +555,7 @@ impl GuestFs for Ext4Writer {
             pages,
             broken,
             new_uuid,
+            ..
         } = *self;
         if broken.into_inner() {
             return Err(damaged("an earlier operation on it failed half-way"));

@@ -19,6 +19,9 @@ mod features;
 mod free_space;
 mod journal;
 mod layout;
+mod name_cache;
+#[cfg(test)]
+mod name_cache_tests;
 mod open;
 mod pages;
 pub mod residue;
