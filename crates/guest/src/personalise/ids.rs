@@ -9,6 +9,7 @@
 use super::edit::{Editor, optional};
 use super::error::PersonaliseError;
 use crate::fs::{FsError, GuestRead, Owner};
+use aho_corasick::AhoCorasick;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -124,6 +125,11 @@ fn boot_loader_elsewhere(fs: &dyn GuestRead) -> Result<Option<String>, FsError> 
 
 /// A file of the guest that holds the UUID and that we do not rewrite.
 fn built_in(fs: &dyn GuestRead, old: Uuid) -> Result<Option<String>, FsError> {
+    // GRUB's image is tens of kilobytes, and each clone is asked.
+    let finder = AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build([old.to_string()])
+        .expect("a UUID is a short pattern");
     for path in BUILT_IN {
         let content = match fs.read(path, LIMIT_BYTES) {
             Err(FsError::Unsuitable { .. }) => {
@@ -131,11 +137,7 @@ fn built_in(fs: &dyn GuestRead, old: Uuid) -> Result<Option<String>, FsError> {
             }
             other => optional(other)?.unwrap_or_default(),
         };
-        let text = old.to_string();
-        if content
-            .windows(text.len())
-            .any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
-        {
+        if finder.is_match(&content) {
             return Ok(Some(format!("{path} holds it")));
         }
     }
