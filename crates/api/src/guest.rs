@@ -28,8 +28,11 @@ pub struct Guest {
     pub version: String,
     /// Its image id.
     pub image: String,
-    /// `linked` or `full`.
+    /// `linked`, `full` or `instant`.
     pub kind: String,
+    /// Why it booted although it was asked for as an instant clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Its state in the catalog; `ready` is a good guest.
     pub state: String,
     /// `running`, `stopped` or `unknown`.

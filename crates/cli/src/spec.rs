@@ -7,6 +7,7 @@ use crate::args::CloneArgs;
 use serde::Deserialize;
 use stampo_api::{Kind, Problem, Reply};
 use stampo_core::goal::{CloneKind, Goal};
+use stampo_core::instant::Instant;
 use stampo_core::network::AddressRange;
 use stampo_core::personalisation::{File, Personalisation, User};
 use stampo_core::plan::CloneSpec;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 struct SpecFile {
     count: Option<u32>,
     kind: Option<CloneKind>,
+    instant: Option<Instant>,
     goal: Option<Goal>,
     cpus: Option<u32>,
     memory: Option<ByteSize>,
@@ -144,18 +146,30 @@ impl SpecFile {
 /// Options over a spec file whose paths start from `base`.
 fn joined(args: &CloneArgs, file: SpecFile, base: &Path) -> Reply<(CloneSpec, Vec<String>)> {
     let mut notes = Vec::new();
-    let personalisation = personalisation(args, &file, base, &mut notes)?;
+    let goal = args.goal.map(Goal::from);
+    let asks_kind = args.full || args.linked || goal.is_some();
+    let of_file = file.instant.filter(|_| !asks_kind);
+    let instant = args.instant.map(Instant::from).or(of_file);
+    let mut personalisation = personalisation(args, &file, base)?;
+    if instant.is_none()
+        && personalisation.ssh_authorized_keys.is_empty()
+        && !args.personal.no_personalisation
+    {
+        personalisation.ssh_authorized_keys = default_keys(&mut notes);
+    }
     let kind = match (args.full, args.linked) {
         (true, _) => Some(CloneKind::Full),
         (_, true) => Some(CloneKind::Linked),
-        _ if args.goal.is_some() => None,
+        _ if args.goal.is_some() || args.instant.is_some() => None,
         _ => file.kind,
     };
     let extra = &args.hardware.extra_disks;
     let spec = CloneSpec {
         count: args.count.or(file.count),
         kind,
-        goal: args.goal.map(Goal::from).or(file.goal),
+        goal: goal.or(file.goal.filter(|_| args.instant.is_none())),
+        instant,
+        overcommit_memory: args.overcommit_memory,
         cpus: args.hardware.cpus.or(file.cpus),
         memory: args.hardware.memory.or(file.memory),
         disk_size: args.hardware.disk_size.or(file.disk_size),
@@ -184,12 +198,7 @@ fn joined(args: &CloneArgs, file: SpecFile, base: &Path) -> Reply<(CloneSpec, Ve
     Ok((spec, notes))
 }
 
-fn personalisation(
-    args: &CloneArgs,
-    file: &SpecFile,
-    base: &Path,
-    notes: &mut Vec<String>,
-) -> Reply<Personalisation> {
+fn personalisation(args: &CloneArgs, file: &SpecFile, base: &Path) -> Reply<Personalisation> {
     let personal = &args.personal;
     let mut own = Personalisation {
         ssh_authorized_keys: ssh_keys(&personal.ssh_keys, Path::new(""))?,
@@ -202,9 +211,6 @@ fn personalisation(
     };
     own.ssh_authorized_keys
         .extend(ssh_keys(&file.ssh_keys, base)?);
-    if own.ssh_authorized_keys.is_empty() && !personal.no_personalisation {
-        own.ssh_authorized_keys = default_keys(notes);
-    }
     if let Some(path) = &personal.root_password_hash_file {
         own.root_password_hash = Some(read_text(path)?.trim().to_owned());
     }

@@ -9,6 +9,7 @@ pub mod guest;
 pub mod hardware;
 pub mod identity;
 pub mod ids;
+pub mod instant;
 pub mod lifecycle;
 pub mod names;
 pub mod network;

@@ -4,13 +4,18 @@
 //! that must be unique among guests (ids, names, MACs, ports, addresses) is chosen here, from what
 //! is free in the inventory, which the caller reads in the same transaction that stores the plan.
 
+mod refusal;
+
+pub use refusal::PlanRefusal;
+
 use crate::goal::{Choice, CloneKind, Goal, choose};
-use crate::hardware::{Hardware, HardwareError, NicLink};
+use crate::hardware::{Hardware, NicLink};
 use crate::ids::{GuestId, ImageId, VersionId};
+use crate::instant::{self, Beginning, Fork, HostMemory, Instant, MemoryFacts};
 use crate::lifecycle::State;
-use crate::names::{GuestName, NameError, NamePattern};
-use crate::network::{AddressError, AddressRange, Cidr, Mac, UserNetwork};
-use crate::personalisation::{Network, Personalisation, PersonalisationError};
+use crate::names::{GuestName, NamePattern};
+use crate::network::{AddressRange, Cidr, Mac, UserNetwork};
+use crate::personalisation::{Network, Personalisation};
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -54,6 +59,10 @@ pub struct CloneSpec {
     pub no_personalisation: bool,
     /// What is the same in every guest; its host name and networks are set by the plan.
     pub personalisation: Personalisation,
+    /// Guests that go on from the version's memory image. Default: they boot.
+    pub instant: Option<Instant>,
+    /// Make instant clones although the host could come to lack memory. Default: no.
+    pub overcommit_memory: bool,
 }
 
 /// What is known of the version to clone.
@@ -73,6 +82,8 @@ pub struct VersionFacts {
     pub data: ByteSize,
     /// Its hardware defaults.
     pub hardware: Hardware,
+    /// Its memory image; looked at only when instant clones are asked for.
+    pub memory: MemoryFacts,
 }
 
 /// What is known of the host.
@@ -84,6 +95,8 @@ pub struct HostFacts {
     pub free: ByteSize,
     /// Ports of the loopback that nothing listens on now, in the order to use them.
     pub free_ports: Vec<u16>,
+    /// Its memory; looked at only when instant clones are asked for.
+    pub memory: HostMemory,
 }
 
 /// What other guests hold.
@@ -130,6 +143,22 @@ pub struct GuestPlan {
     pub personalisation: Option<Personalisation>,
     /// Start it when it is made.
     pub start: bool,
+    /// It goes on, or went on, from a memory image of its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<Fork>,
+    /// Why it boots although it was asked for as an instant clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+}
+
+impl GuestPlan {
+    /// The kind of clone as people call it.
+    pub fn kind_name(&self) -> &'static str {
+        match (self.kind, &self.fork) {
+            (CloneKind::Linked, Some(_)) => "instant",
+            (kind, _) => kind.as_str(),
+        }
+    }
 }
 
 /// One interface with every choice made.
@@ -162,68 +191,12 @@ pub struct ClonePlan {
     pub guests: Vec<GuestPlan>,
 }
 
-/// Why no plan was made. Nothing was reserved.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanRefusal {
-    /// The version's state forbids it.
-    #[error("clone {label}: it is {state}, not published")]
-    NotClonable {
-        /// `name@N`.
-        label: String,
-        /// Its state.
-        state: State,
-    },
-    /// Zero or too many.
-    #[error("make {0} guests: ask for 1 to 1000")]
-    Count(u32),
-    /// A name is in use.
-    #[error("name a guest {0}: a guest of that name exists")]
-    NameTaken(GuestName),
-    /// Names.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// Hardware.
-    #[error(transparent)]
-    Hardware(#[from] HardwareError),
-    /// Personalisation.
-    #[error(transparent)]
-    Personalisation(#[from] PersonalisationError),
-    /// Addresses.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A disk can't shrink.
-    #[error("make a disk of {asked}: the version's is {least}, and a disk can't shrink")]
-    DiskTooSmall {
-        /// What was asked for.
-        asked: ByteSize,
-        /// The version's size.
-        least: ByteSize,
-    },
-    /// A disk size that is not whole sectors or out of bounds.
-    #[error("make a disk of {0}: sizes are whole MiB up to 64 TiB")]
-    DiskSize(ByteSize),
-    /// Not enough space for what is copied.
-    #[error("copy {needed}: only {free} are free where guests are kept")]
-    NoSpace {
-        /// What the copies would write.
-        needed: ByteSize,
-        /// What is free.
-        free: ByteSize,
-    },
-    /// No free port for ssh.
-    #[error("forward ssh of {0} guests: not enough free ports between 22000 and 29999")]
-    NoPorts(usize),
-    /// QEMU's user-mode network has a gateway of its own, or no room for one.
-    #[error("give {address} on a user-mode network: {why}")]
-    UserNetwork {
-        /// The guest's address.
-        address: String,
-        /// What is wrong, and what would be right.
-        why: String,
-    },
-    /// A gateway or DNS server without an address.
-    #[error("use a gateway or name servers without a static address: give --address too")]
-    NetworkWithoutAddress,
+impl ClonePlan {
+    /// The kind of clones as people call it.
+    pub fn kind_name(&self) -> &'static str {
+        let first = self.guests.first();
+        first.map_or(self.choice.kind.as_str(), GuestPlan::kind_name)
+    }
 }
 
 /// The plan for these clones, or the rule that forbids it.
@@ -247,10 +220,13 @@ pub fn plan_clone(
     if !(1..=MAX_COUNT).contains(&count) {
         return Err(PlanRefusal::Count(count));
     }
+    let Beginning { fork, fallback } = instant::beginning(spec, version)?;
     let hardware = hardware(spec, &version.hardware)?;
+    if spec.instant.is_some() && !spec.overcommit_memory {
+        instant::admit(host.memory, hardware.memory, count)?;
+    }
     let disk_size = disk_size(spec, version)?;
-    let goal = spec.goal.unwrap_or_default();
-    let choice = choose(spec.kind, goal, host.reflink, version.data);
+    let choice = choice(spec, version, host, fork.is_some());
     check_space(choice.kind, count, version, host)?;
     let names = pattern.expand(count, |name| inventory.names.contains(name))?;
     if let Some(taken) = names.iter().find(|name| inventory.names.contains(name)) {
@@ -275,10 +251,13 @@ pub fn plan_clone(
             serial: format!("stampo-{}", &hex::encode(random())[..12]),
             personalisation,
             start: spec.start.unwrap_or(true),
+            fork: fork.clone(),
+            fallback: fallback.clone(),
             name,
         });
     }
-    let warnings = warnings(spec, version);
+    let mut warnings = warnings(spec, version);
+    warnings.extend(fallback.map(|why| format!("they boot instead of going on at once: {why}")));
     Ok(ClonePlan {
         version: version.id,
         version_label: version.label.clone(),
@@ -287,6 +266,19 @@ pub fn plan_clone(
         warnings,
         guests,
     })
+}
+
+/// The kind, and why.
+fn choice(spec: &CloneSpec, version: &VersionFacts, host: &HostFacts, is_fork: bool) -> Choice {
+    if is_fork {
+        let label = &version.label;
+        return Choice {
+            kind: CloneKind::Linked,
+            reason: format!("they go on from the memory image of {label} and do not boot"),
+        };
+    }
+    let goal = spec.goal.unwrap_or_default();
+    choose(spec.kind, goal, host.reflink, version.data)
 }
 
 fn random_uuid(random: &mut dyn FnMut() -> [u8; 16]) -> Uuid {
@@ -300,6 +292,8 @@ fn warnings(spec: &CloneSpec, version: &VersionFacts) -> Vec<String> {
     }
     if spec.no_personalisation {
         warnings.push("not personalised: identity is left to each guest's first boot".to_owned());
+    } else if spec.instant.is_some() {
+        warnings.push("who can log in is as in the template".to_owned());
     } else if spec.personalisation.ssh_authorized_keys.is_empty()
         && spec
             .personalisation

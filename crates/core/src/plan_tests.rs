@@ -12,6 +12,7 @@ fn version() -> VersionFacts {
         virtual_size: ByteSize::gib(2),
         data: ByteSize::mib(500),
         hardware: Hardware::default(),
+        memory: MemoryFacts::Missing,
     }
 }
 
@@ -20,6 +21,7 @@ fn host() -> HostFacts {
         reflink: false,
         free: ByteSize::gib(100),
         free_ports: (22_000..23_100).collect(),
+        memory: HostMemory::default(),
     }
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A number of bytes. Units are powers of 1024, with or without `i` and `B`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Default, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(try_from = "SizeText", into = "String")]
 pub struct ByteSize(pub u64);
 

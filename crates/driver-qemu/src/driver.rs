@@ -8,13 +8,13 @@ use crate::options::Options;
 use crate::place::{self, Place};
 use crate::qmp::Qmp;
 use crate::wire::{Deadline, WireError, printable};
-use crate::{freeze, running, start, stop, tpm};
+use crate::{freeze, resume, running, start, stop, tpm};
 use stampo_agent_protocol::{Request, Response};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use stampo_driver::{
     Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition,
-    MemoryImage, Power, StopMethod, StoppedBy,
+    MemoryImage, MemoryImageDir, Power, Start, StopMethod, StoppedBy,
 };
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -177,6 +177,15 @@ impl Driver for QemuDriver {
         let frozen = freeze::ensure(&definition, &place, &self.host);
         self.reap(Vec::new());
         frozen
+    }
+
+    fn check_resume(&self, definition: &GuestDefinition) -> Result<(), DriverError> {
+        definition.check_start()?;
+        let Start::Resume { image } = &definition.start else {
+            return Ok(());
+        };
+        let place = self.place(definition.id);
+        resume::check(definition, &place, &self.host, &MemoryImageDir::at(image)).map(drop)
     }
 
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {

@@ -228,6 +228,11 @@ pub trait Driver: Send + Sync {
     /// to keep: the image is of the very moment at which they were last written.
     fn ensure_frozen(&self, id: GuestId) -> Result<(Ensured, MemoryImage), DriverError>;
 
+    /// Refuses a guest whose definition says [`Start::Resume`] and that could not be started so
+    /// here, for the reasons that [`Driver::ensure_running`] would give. Nothing is started or
+    /// written, and the guest need not be defined. A guest that resumes nothing is not looked at.
+    fn check_resume(&self, definition: &GuestDefinition) -> Result<(), DriverError>;
+
     /// Plugs the cables of the running guest's interfaces in, or pulls them. May be repeated.
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError>;
 

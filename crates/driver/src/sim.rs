@@ -7,10 +7,12 @@
 //! It does not imitate time: a stop is instant. It does not read disks: whether a disk file exists
 //! is not its business. What an engine test can steer is in `sim/steer.rs`.
 
+mod agent;
 mod memory;
 mod state;
 mod steer;
 
+pub use agent::ForkManners;
 pub use steer::{Failure, Manners, Step, When};
 
 use crate::{
@@ -65,6 +67,12 @@ impl SimDriver {
         self.change(id, |guest| {
             guest.answers.insert(program.to_owned(), answer);
         })
+    }
+
+    /// How guests that go on from a memory image behave when they are told who they are, in
+    /// whichever process they are told.
+    pub fn set_fork_manners(&self, manners: ForkManners) -> Result<(), DriverError> {
+        agent::set_manners(self.shelf.dir(), manners)
     }
 
     /// Ends the guest from outside, as a crash of its process would.
@@ -191,8 +199,10 @@ impl Driver for SimDriver {
                 return Ok(Ensured::Unchanged);
             }
             self.check_ports(&guest)?;
-            guest.links_down = memory::begin(&guest)?;
+            let origin = memory::begin(&guest)?;
+            guest.links_down = origin.is_some();
             guest.resumed |= guest.links_down;
+            guest.inside = agent::Inside::after_start(&guest, origin.as_ref());
             guest.run = Some(Run::begin());
             self.shelf
                 .append_console(&guest, "simulated guest started\n")?;
@@ -238,6 +248,11 @@ impl Driver for SimDriver {
             self.shelf.write(&guest)?;
             Ok(frozen)
         })
+    }
+
+    fn check_resume(&self, definition: &GuestDefinition) -> Result<(), DriverError> {
+        definition.check_start()?;
+        memory::origin(definition).map(drop)
     }
 
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {
@@ -337,15 +352,15 @@ impl Driver for SimDriver {
     fn ask_agent(
         &self,
         id: GuestId,
-        _request: &Request,
+        request: &Request,
         timeout: Duration,
     ) -> Result<Response, DriverError> {
         self.step(Step::Agent, || {
-            self.answering(id, timeout)?;
-            Err(DriverError::Unsupported {
-                what: "ask stampo's agent in a simulated guest".to_owned(),
-                why: "it has none".to_owned(),
-            })
+            let mut guest = self.answering(id, timeout)?;
+            let manners = agent::manners(self.shelf.dir())?;
+            let response = agent::answer(&mut guest, request, manners)?;
+            self.change(id, |kept| kept.inside = guest.inside)?;
+            Ok(response)
         })
     }
 

@@ -2,8 +2,10 @@
 
 use crate::error::EngineError;
 use crate::fault::Faults;
+use crate::turns::Turns;
 use stampo_build::{Installer, Mmdebstrap};
 use stampo_core::names::GuestName;
+use stampo_core::size::ByteSize;
 use stampo_driver::Driver;
 use stampo_image::pool::Pool;
 use stampo_image::process_identity::ProcessIdentity;
@@ -23,6 +25,8 @@ pub struct Settings {
     pub stop_acpi: Duration,
     /// How long a retired version is kept. Default: 30 days.
     pub retired_grace: Duration,
+    /// How much memory instant clones may be promised. Default: all that the host has.
+    pub guest_memory: Option<ByteSize>,
     /// Who acts, for the audit, for example `local:anna`.
     pub actor: String,
 }
@@ -35,6 +39,7 @@ impl Default for Settings {
             stop_agent: Duration::from_secs(30),
             stop_acpi: Duration::from_secs(60),
             retired_grace: Duration::from_secs(30 * 24 * 3600),
+            guest_memory: None,
             actor: "local:unknown".to_owned(),
         }
     }
@@ -49,6 +54,8 @@ pub struct Engine {
     pub(crate) installer: Arc<dyn Installer>,
     pub(crate) settings: Settings,
     pub(crate) faults: Faults,
+    /// For what keeps a processor of the host busy.
+    pub(crate) turns: Turns,
     pub(crate) me: ProcessIdentity,
 }
 
@@ -75,6 +82,7 @@ impl Engine {
             installer: Arc::new(Mmdebstrap),
             settings,
             faults,
+            turns: Turns::of_processors(),
             me,
         })
     }

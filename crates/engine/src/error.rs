@@ -58,6 +58,14 @@ pub enum EngineError {
         /// The items and who else holds them.
         what: String,
     },
+    /// An instant clone did not become what it was told; it was destroyed.
+    #[error("prove {guest} to be a machine of its own: {what}")]
+    Unproven {
+        /// The guest.
+        guest: GuestName,
+        /// What is missing.
+        what: String,
+    },
     /// It was done to some guests, and not to others.
     #[error("{act} {failed} of {all} guests: {first}")]
     Partial {

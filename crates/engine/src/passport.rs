@@ -11,8 +11,8 @@ use stampo_core::personalisation::Network;
 use stampo_driver::{ExecRequest, Power};
 use stampo_guest::fs::open_read;
 use stampo_guest::passport::{
-    AgentFiles, Content, ShellFacts, explain, facts_from_agent, facts_of_disk, patterns,
-    read_facts, with_shell,
+    AgentFiles, Content, ShellFacts, explain, facts_from_agent, facts_of_disk, facts_of_shell,
+    facts_of_values, patterns, read_facts, with_shell,
 };
 use stampo_image::device::BlockDevice;
 use stampo_image::overlay::Overlay;
@@ -59,6 +59,14 @@ struct VersionFacts {
     all: Vec<IdentityFact>,
 }
 
+/// An item that was learned otherwise than from a file, its place, its value.
+pub(crate) type Sample<'a> = (&'a str, &'a str, &'a [u8]);
+
+/// Whether only the disk itself shows an item.
+fn is_of_disk(item: &str) -> bool {
+    item == "filesystem.uuid" || item == "disk.guid" || item.starts_with("partition.")
+}
+
 /// How long one question to the agent may take.
 const AGENT_LIMIT: Duration = Duration::from_secs(20);
 /// The largest file that the passport looks at.
@@ -81,7 +89,9 @@ impl Engine {
         let mut read = Vec::new();
         let versions = VersionFactsCache::default();
         for row in rows {
-            let (source, facts) = self.current_facts(&row, &versions)?;
+            let (source, mut facts) = self.current_facts(&row, &versions)?;
+            // What a fork showed when it was made: later forks must not show the same.
+            self.keep_recorded(&row, &mut facts, |item| item.starts_with("fork."))?;
             if source != Source::Catalog {
                 self.store.write(|tx| tx.put_facts(row.id, &facts))?;
             }
@@ -272,24 +282,41 @@ impl Engine {
         let mut facts = facts_from_agent(&files, &shell, &salt);
         let of_version = self.version_facts(&row.image, &salt, versions)?;
         explain(&mut facts, &of_version.all);
-        self.keep_disk_facts(row, &mut facts)?;
+        // What only the disk shows.
+        self.keep_recorded(row, &mut facts, is_of_disk)?;
         Ok(facts)
     }
 
-    /// What only the disk shows is taken from the last reading of the disk.
-    fn keep_disk_facts(
+    /// The facts of a fork that has just been told who it is: what the host gives it, what it
+    /// showed, and of its disk what it shares with its version on purpose.
+    pub(crate) fn facts_of_fork(
+        &self,
+        row: &GuestRow,
+        shown: &[Sample<'_>],
+        versions: &VersionFactsCache,
+    ) -> Result<Vec<IdentityFact>, EngineError> {
+        let salt = self.salt()?;
+        let of_version = self.version_facts(&row.image, &salt, versions)?;
+        let mut facts = facts_of_shell(&self.shell_facts(row, None)?, &salt);
+        facts.extend(facts_of_values(shown, &salt));
+        let of_disk = of_version.all.iter().filter(|fact| is_of_disk(&fact.item));
+        facts.extend(of_disk.cloned());
+        explain(&mut facts, &of_version.all);
+        Ok(facts)
+    }
+
+    /// What can't be read any more is taken from what was recorded.
+    fn keep_recorded(
         &self,
         row: &GuestRow,
         facts: &mut Vec<IdentityFact>,
+        wanted: impl Fn(&str) -> bool,
     ) -> Result<(), EngineError> {
-        let of_disk = |item: &str| {
-            item == "filesystem.uuid" || item == "disk.guid" || item.starts_with("partition.")
-        };
         let recorded = self.store.read(|tx| tx.facts(row.id))?;
         for fact in recorded
             .into_iter()
             .map(|row| row.fact)
-            .filter(|fact| of_disk(&fact.item))
+            .filter(|fact| wanted(&fact.item))
         {
             if !facts.iter().any(|other| other.item == fact.item) {
                 facts.push(fact);

@@ -34,7 +34,12 @@ impl Engine {
         let (id, row) = self.claim_guest(&ask, |_, _| Ok(()))?;
         let (_, row) = self.with_claimed(id, row, |_, row| {
             self.driver.ensure_defined(&self.definition(row)?)?;
-            self.start_row(row)
+            self.start_row(row)?;
+            if row.plan.fork.is_some() {
+                // Whoever was about to plug it in may have died.
+                self.driver.set_links(row.id, true)?;
+            }
+            Ok(())
         })?;
         Ok(row)
     }

@@ -3,10 +3,11 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::work::{Unwatched, Work};
+use stampo_core::goal::CloneKind;
 use stampo_core::ids::VersionId;
 use stampo_core::lifecycle::{Evidence, Refusal, State, Verb, transition};
 use stampo_core::names::{VersionRef, VersionSelect};
-use stampo_store::{ExceptionRow, OperationState, Tx, VersionRow};
+use stampo_store::{ExceptionRow, GuestRow, OperationState, StoreError, Tx, VersionRow};
 
 /// Which version a bare template name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,8 @@ impl Engine {
             Some(image) if tx.versions_with_image(image)?.len() <= 1 => {
                 tx.image_reader_count(image)?
             }
-            _ => 0,
+            // Their memory image is this version's alone.
+            _ => forks(tx, row)?.len(),
         };
         Ok(Evidence {
             open_findings,
@@ -172,7 +174,13 @@ impl Engine {
     }
 
     fn linked_clones_error(&self, tx: &Tx<'_>, row: &VersionRow) -> EngineError {
-        let clones = row.image.as_ref().map(|image| tx.image_readers(image));
+        let clones = row.image.as_ref().map(|image| {
+            if tx.versions_with_image(image)?.len() <= 1 {
+                tx.image_readers(image)
+            } else {
+                forks(tx, row)
+            }
+        });
         match clones {
             Some(Ok(rows)) => EngineError::HasLinkedClones {
                 label: row.label(),
@@ -256,4 +264,11 @@ impl Engine {
         row.operation = None;
         Ok(row)
     }
+}
+
+/// The instant clones of a version that have not been flattened.
+fn forks(tx: &Tx<'_>, row: &VersionRow) -> Result<Vec<GuestRow>, StoreError> {
+    let mut guests = tx.guests_of_version(row.id)?;
+    guests.retain(|guest| guest.kind == CloneKind::Linked && guest.plan.fork.is_some());
+    Ok(guests)
 }

@@ -19,6 +19,7 @@ fn kind(error: &EngineError) -> Kind {
         EngineError::NotFound { .. } => Kind::NotFound,
         EngineError::Refused { .. }
         | EngineError::Duplicate { .. }
+        | EngineError::Unproven { .. }
         | EngineError::Rot { .. }
         | EngineError::Damage { .. } => Kind::Denied,
         EngineError::Store(error) if error.is_damage() => Kind::Denied,
@@ -35,9 +36,12 @@ fn kind(error: &EngineError) -> Kind {
 fn plan_kind(refusal: &PlanRefusal) -> Kind {
     match refusal {
         PlanRefusal::NotClonable { .. } => Kind::Denied,
-        PlanRefusal::NameTaken(_) | PlanRefusal::NoSpace { .. } | PlanRefusal::NoPorts(_) => {
-            Kind::Conflict
-        }
+        PlanRefusal::NameTaken(_)
+        | PlanRefusal::NoSpace { .. }
+        | PlanRefusal::NoPorts(_)
+        | PlanRefusal::NotFrozen(_)
+        | PlanRefusal::MemoryUnfit { .. }
+        | PlanRefusal::NoMemory { .. } => Kind::Conflict,
         _ => Kind::Usage,
     }
 }
@@ -75,6 +79,15 @@ fn hints(error: &EngineError) -> Vec<String> {
         }
         EngineError::Plan(PlanRefusal::NoSpace { .. }) => {
             vec!["use --linked".to_owned(), "stampo gc --dry-run".to_owned()]
+        }
+        EngineError::Plan(PlanRefusal::NotFrozen(label)) => {
+            vec![format!("stampo template freeze {label}")]
+        }
+        EngineError::Plan(PlanRefusal::MemoryUnfit { .. }) => {
+            one("--instant, which makes linked clones that boot where there can be no others")
+        }
+        EngineError::Plan(PlanRefusal::NoMemory { .. }) => {
+            vec!["stampo ps".to_owned(), "use --overcommit-memory".to_owned()]
         }
         EngineError::HasLinkedClones { clones, .. } => {
             let names: Vec<&str> = clones.iter().map(|name| name.as_str()).collect();

@@ -258,6 +258,16 @@ impl Tx<'_> {
         )
     }
 
+    /// The guests that were made of this version, by name.
+    pub fn guests_of_version(&self, version: VersionId) -> Result<Vec<GuestRow>, StoreError> {
+        let sql = "SELECT * FROM guests WHERE version_id = ?1 ORDER BY length(name), name";
+        collect(
+            &mut self.sql.prepare_cached(sql)?,
+            [version.to_string()],
+            read,
+        )
+    }
+
     /// The guests that need this image, by name: linked clones, and full clones that are still
     /// being made of it.
     pub fn image_readers(&self, image: &ImageId) -> Result<Vec<GuestRow>, StoreError> {

@@ -75,6 +75,8 @@ fn guest(version: &VersionRow, name: &str, mac: u8, port: u16) -> GuestRow {
             serial: "stampo-1".into(),
             personalisation: None,
             start: false,
+            fork: None,
+            fallback: None,
         },
         host_keys: vec![],
         error: None,

@@ -17,6 +17,9 @@ use std::sync::Mutex;
 /// The phases of a clone, in order, as the columns of the table.
 const PHASES: [&str; 5] = ["disk", "define", "verify", "start", "ssh"];
 
+/// The phases of an instant clone, in order.
+const INSTANT_PHASES: [&str; 5] = ["disk", "resume", "identify", "connect", "ssh"];
+
 /// A guest with the time of each of its phases.
 #[derive(Serialize)]
 struct Made {
@@ -34,6 +37,16 @@ impl output::Row for Made {
     const NARROW: usize = 10;
 
     fn cells(&self) -> Vec<String> {
+        self.cells_with(&PHASES)
+    }
+
+    fn name(&self) -> String {
+        self.guest.name.clone()
+    }
+}
+
+impl Made {
+    fn cells_with(&self, phases: &[&str]) -> Vec<String> {
         let mut cells = vec![
             self.guest.name.clone(),
             self.guest.address.clone().unwrap_or_else(|| "-".to_owned()),
@@ -41,16 +54,33 @@ impl output::Row for Made {
             self.guest.kind.clone(),
             self.guest.disk_used.to_string(),
         ];
-        cells.extend(PHASES.iter().map(|phase| match self.phases_ms.get(*phase) {
+        cells.extend(phases.iter().map(|phase| match self.phases_ms.get(*phase) {
             Some(ms) => duration(*ms),
             None => "-".to_owned(),
         }));
         cells.push(self.guest.id.clone());
         cells
     }
+}
+
+/// The same of an instant clone, which goes through other phases.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Forked(Made);
+
+impl output::Row for Forked {
+    const COLUMNS: &'static [&'static str] = &[
+        "NAME", "ADDRESS", "VERSION", "KIND", "BYTES", "DISK", "RESUME", "IDENTIFY", "CONNECT",
+        "SSH", "ID",
+    ];
+    const NARROW: usize = 10;
+
+    fn cells(&self) -> Vec<String> {
+        self.0.cells_with(&INSTANT_PHASES)
+    }
 
     fn name(&self) -> String {
-        self.guest.name.clone()
+        self.0.guest.name.clone()
     }
 }
 
@@ -78,7 +108,7 @@ impl Watch for Timed {
                 .insert(event.phase.clone(), ms);
         }
         // With many guests a line for each phase of each would bury everything else.
-        if !self.many || event.phase == "start" {
+        if !self.many || ["start", "connect"].contains(&event.phase.as_str()) {
             self.show.event(event);
         }
     }
@@ -116,10 +146,7 @@ pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
     for note in notes.iter().chain(&plan.warnings) {
         session.note(&format!("note: {note}"));
     }
-    session.note(&format!(
-        "{} clones of {}: {}",
-        plan.choice.kind, plan.version_label, plan.choice.reason
-    ));
+    session.note(&headline(&plan));
     let operation = session.api.clone_guests(request)?;
     let timed = Timed {
         show: Show::new(session.global.quiet),
@@ -144,7 +171,12 @@ pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
     };
     drop(timed);
     // Also when one does not answer: the guests are there, and their addresses are wanted.
-    output::rows(session.global.output, &made)?;
+    if plan.kind_name() == "instant" {
+        let forked: Vec<Forked> = made.into_iter().map(Forked).collect();
+        output::rows(session.global.output, &forked)?;
+    } else {
+        output::rows(session.global.output, &made)?;
+    }
     waited.map(|()| ExitCode::SUCCESS)
 }
 
@@ -185,6 +217,16 @@ fn wait_all(session: &Session, show: &Show, made: &mut [Made], timeout_s: u64) -
     .hint(format!("stampo logs {name}")))
 }
 
+/// The kind of clones, and why it is that one.
+fn headline(plan: &ClonePlan) -> String {
+    format!(
+        "{} clones of {}: {}",
+        plan.kind_name(),
+        plan.version_label,
+        plan.choice.reason
+    )
+}
+
 fn print_plan(session: &Session, plan: &ClonePlan) -> Result<ExitCode, Problem> {
     if session.global.output != Format::Table && session.global.output != Format::Wide {
         // Password hashes and file contents are not for a terminal's history.
@@ -195,10 +237,7 @@ fn print_plan(session: &Session, plan: &ClonePlan) -> Result<ExitCode, Problem> 
         output::value(session.global.output, &plan)?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::print(&format!(
-        "{} clones of {}: {}",
-        plan.choice.kind, plan.version_label, plan.choice.reason
-    ))?;
+    output::print(&headline(plan))?;
     for warning in &plan.warnings {
         output::print(&format!("note: {warning}"))?;
     }

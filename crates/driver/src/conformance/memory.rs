@@ -64,14 +64,16 @@ fn files(dir: &MemoryImageDir) -> Vec<(String, u32, blake3::Hash)> {
 
 /// The refusal of a guest that does not fit, with nothing left running.
 fn assert_unfit(driver: &dyn Driver, guest: &GuestDefinition, word: &str) {
-    driver.ensure_defined(guest).expect("it is valid by itself");
-    match driver.ensure_running(guest.id) {
+    let refused = |what: &str, result: Result<(), DriverError>| match result {
         Err(DriverError::Unfit { differs, .. }) => assert!(
             differs.iter().any(|line| line.contains(word)),
-            "{differs:?} must name {word:?}"
+            "{what}: {differs:?} must name {word:?}"
         ),
-        other => panic!("{word}: expected a refusal, got {other:?}"),
-    }
+        other => panic!("{what}: {word}: expected a refusal, got {other:?}"),
+    };
+    refused("asked before", driver.check_resume(guest));
+    driver.ensure_defined(guest).expect("it is valid by itself");
+    refused("started", driver.ensure_running(guest.id).map(drop));
     assert_eq!(power(driver, guest.id), Power::Stopped);
 }
 
@@ -175,6 +177,13 @@ pub(super) fn unfit(place: &dyn Fixture) {
     let (frozen, dir, _) = frozen(place, &*driver);
     let before = files(&dir);
     let guest = fork(place, &*driver, &dir);
+    // One that nobody has defined is judged as well.
+    let stranger = GuestDefinition {
+        start: guest.start.clone(),
+        ..place.guest(Temper::Deaf)
+    };
+    driver.check_resume(&stranger).expect("it fits");
+    assert_eq!(power(&*driver, stranger.id), Power::Undefined);
     let with = |word: &str, change: &dyn Fn(&mut GuestDefinition)| {
         let mut other = guest.clone();
         change(&mut other);

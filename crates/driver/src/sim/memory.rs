@@ -16,25 +16,28 @@ const MEMORY: &[u8] = b"the memory of a simulated guest\n";
 /// The devices of every simulated guest.
 const STATE: &[u8] = b"the devices of a simulated guest\n";
 
-/// What a start does with memory images; whether the guest goes on from one.
-pub(super) fn begin(guest: &Guest) -> Result<bool, DriverError> {
+/// What a start does with memory images; the one that the guest goes on from.
+pub(super) fn begin(guest: &Guest) -> Result<Option<MemoryImage>, DriverError> {
     let definition = &guest.definition;
-    match &definition.start {
-        Start::Boot | Start::BootResumed => Ok(false),
-        Start::BootToFreeze { image } => {
-            let bytes = definition.hardware.memory.bytes();
-            MemoryImageDir::at(image).prepare(bytes).map(|()| false)
-        }
-        Start::Resume { image } => {
-            if guest.resumed {
-                return Err(already_resumed(definition));
-            }
-            let dir = MemoryImageDir::at(image);
-            let image = dir.complete()?;
-            dir.check_fits(&image, DRIVER, &machine(definition), definition)?;
-            Ok(true)
-        }
+    if let Start::BootToFreeze { image } = &definition.start {
+        MemoryImageDir::at(image).prepare(definition.hardware.memory.bytes())?;
     }
+    let origin = origin(definition)?;
+    if origin.is_some() && guest.resumed {
+        return Err(already_resumed(definition));
+    }
+    Ok(origin)
+}
+
+/// The image that a guest is to go on from, which fits it.
+pub(super) fn origin(guest: &GuestDefinition) -> Result<Option<MemoryImage>, DriverError> {
+    let Start::Resume { image } = &guest.start else {
+        return Ok(None);
+    };
+    let dir = MemoryImageDir::at(image);
+    let image = dir.complete()?;
+    dir.check_fits(&image, DRIVER, &machine(guest), guest)?;
+    Ok(Some(image))
 }
 
 /// Writes the image of a running guest, or finds the one that was written before.

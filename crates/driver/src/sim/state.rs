@@ -3,6 +3,7 @@
 //! The lock is an advisory `flock` on one file of the guests' directory; the kernel releases it
 //! when a process dies, however it dies.
 
+use super::agent::Inside;
 use super::steer::Manners;
 use crate::{DriverError, Ensured, GuestDefinition};
 use rustix::fs::{FlockOperation, flock};
@@ -31,6 +32,9 @@ pub(super) struct Guest {
     /// It has gone on from its memory image.
     #[serde(default)]
     pub resumed: bool,
+    /// What its own agent would tell of it.
+    #[serde(default)]
+    pub inside: Inside,
     /// Program → exit code, standard output, standard error.
     pub answers: BTreeMap<String, (i32, Vec<u8>, Vec<u8>)>,
     /// Files written through the agent.
@@ -46,6 +50,7 @@ impl Guest {
             blind: None,
             links_down: false,
             resumed: false,
+            inside: Inside::default(),
             answers: BTreeMap::new(),
             files: BTreeMap::new(),
         }

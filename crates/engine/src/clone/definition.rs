@@ -36,9 +36,21 @@ impl Engine {
             generation_id: row.plan.generation_id,
             serial: row.plan.serial.clone(),
             provenance: format!("stampo:template={label};image={}", row.image),
-            start: Start::Boot,
+            start: self.beginning(row),
             directory,
         })
+    }
+
+    /// What a start of the guest begins with. A fork that has an identity boots, for ever on the
+    /// machine that it was forked on: its interfaces have their names from there.
+    fn beginning(&self, row: &GuestRow) -> Start {
+        match &row.plan.fork {
+            None => Start::Boot,
+            Some(fork) if fork.identified => Start::BootResumed,
+            Some(fork) => Start::Resume {
+                image: self.memory_beside(&row.image, &fork.origin.memory),
+            },
+        }
     }
 
     fn disks(&self, row: &GuestRow, directory: &Path) -> Vec<Disk> {

@@ -94,6 +94,16 @@ impl Engine {
     ) -> Result<(Arc<dyn BlockDevice>, String), EngineError> {
         let base = self.pool.image_disk(&row.image);
         let size_bytes = row.plan.disk_size.bytes();
+        if let Some(fork) = &row.plan.fork {
+            let frozen = self.frozen_disk(&row.image, &fork.origin);
+            let copied = copy_image(&frozen, working, Method::Auto, &Unwatched)
+                .map_err(EngineError::room("copy the frozen guest's disk"))?;
+            let how = match copied.used {
+                Used::Reflink => "reflink".to_owned(),
+                Used::Sparse => format!("copy of {}", ByteSize(copied.copied_bytes)),
+            };
+            return Ok((self.open_guest_disk(row, working, true)?, how));
+        }
         match row.kind {
             CloneKind::Linked => {
                 let overlay = Overlay::create(working, &base, size_bytes)
@@ -161,6 +171,10 @@ impl Engine {
         dir: &Path,
     ) -> Result<Made, EngineError> {
         let mut made = Made::default();
+        if row.plan.fork.is_some() {
+            // Its guest has the disk open: what is personal goes through the guest agent.
+            return Ok(made);
+        }
         let disk: Arc<dyn BlockDevice> = Arc::new(Unflushed::new(disk.clone()));
         if row.plan.grow {
             grow_partition(disk.as_ref())?;

@@ -12,6 +12,7 @@ mod definition;
 mod destroy;
 mod disk;
 mod elsewhere;
+mod fork;
 mod preflight;
 mod start;
 mod steps;
@@ -21,11 +22,13 @@ pub(crate) use disk::grow_partition;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::instant::Promises;
 use crate::version::Bare;
 use crate::work::{Watch, Work};
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::OperationId;
+use stampo_core::instant::{HostMemory, MemoryFacts};
 use stampo_core::names::{NamePattern, VersionRef};
 use stampo_core::plan::{
     ClonePlan, CloneSpec, GuestPlan, HostFacts, PlanRefusal, VersionFacts, plan_clone,
@@ -39,6 +42,12 @@ use std::time::Duration;
 /// The loopback ports that ssh is forwarded from.
 const PORTS: std::ops::Range<u16> = 22_000..30_000;
 
+/// What is known outside of the catalog before a plan is made.
+struct Ground {
+    host: HostFacts,
+    promises: Promises,
+}
+
 impl Engine {
     /// What cloning would make. Reserves nothing.
     pub fn plan_clones(
@@ -47,20 +56,20 @@ impl Engine {
         pattern: &NamePattern,
         spec: &CloneSpec,
     ) -> Result<ClonePlan, EngineError> {
-        self.plan_on(&self.host_facts(spec)?, version, pattern, spec)
+        self.plan_on(&self.ground(spec)?, version, pattern, spec)
     }
 
     /// A plan for a host, which could be carried out.
     fn plan_on(
         &self,
-        host: &HostFacts,
+        ground: &Ground,
         version: &VersionRef,
         pattern: &NamePattern,
         spec: &CloneSpec,
     ) -> Result<ClonePlan, EngineError> {
         let plan = self.store.read(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
-            self.plan_in(tx, &row, pattern, spec, host)
+            self.plan_in(tx, &row, pattern, spec, ground)
         })?;
         self.preflight(&plan)?;
         Ok(plan)
@@ -72,15 +81,20 @@ impl Engine {
         row: &VersionRow,
         pattern: &NamePattern,
         spec: &CloneSpec,
-        host: &HostFacts,
+        ground: &Ground,
     ) -> Result<ClonePlan, EngineError> {
-        let facts = version_facts(row)?;
+        let mut facts = version_facts(row)?;
+        facts.memory = self.memory_facts(row, spec)?;
+        let host = HostFacts {
+            memory: self.host_memory(tx, spec, &ground.promises)?,
+            ..ground.host.clone()
+        };
         let inventory = tx.inventory()?;
         Ok(plan_clone(
             pattern,
             spec,
             &facts,
-            host,
+            &host,
             &inventory,
             &mut Engine::random16,
         )?)
@@ -93,12 +107,12 @@ impl Engine {
         pattern: &NamePattern,
         spec: &CloneSpec,
     ) -> Result<(OperationRow, ClonePlan), EngineError> {
-        let host = self.host_facts(spec)?;
-        self.plan_on(&host, version, pattern, spec)?;
+        let ground = self.ground(spec)?;
+        self.plan_on(&ground, version, pattern, spec)?;
         // Durably: the guests' directories are, and without rows nobody would know them.
         self.store.write_durably(|tx| {
             let row = self.find_version(tx, version, Bare::Clonable)?;
-            let plan = self.plan_in(tx, &row, pattern, spec, &host)?;
+            let plan = self.plan_in(tx, &row, pattern, spec, &ground)?;
             let subject = format!("{} guests of {}", plan.guests.len(), plan.version_label);
             let operation = self.new_operation("clone", &subject, serde_json::Value::Null);
             tx.insert_operation(&operation)?;
@@ -134,6 +148,13 @@ impl Engine {
         }
     }
 
+    fn ground(&self, spec: &CloneSpec) -> Result<Ground, EngineError> {
+        Ok(Ground {
+            host: self.host_facts(spec)?,
+            promises: self.promises(spec)?,
+        })
+    }
+
     fn host_facts(&self, spec: &CloneSpec) -> Result<HostFacts, EngineError> {
         let guests_dir = self.driver.guests_dir();
         let stat = rustix::fs::statvfs(guests_dir)
@@ -150,6 +171,7 @@ impl Engine {
             reflink,
             free: ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)),
             free_ports: free.take(wanted.saturating_add(32)).collect(),
+            memory: HostMemory::default(),
         })
     }
 
@@ -158,7 +180,8 @@ impl Engine {
     /// Returns the guests that are complete. With some complete and some not it is
     /// [`EngineError::Partial`]; when cancelled, everything that was made is gone again.
     pub fn run_clone(&self, work: &Work<'_>) -> Result<Vec<GuestRow>, EngineError> {
-        let rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        let mut rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        rows.iter_mut().try_for_each(|row| self.undo_fork(row))?;
         self.make_directories(&rows)?;
         let all = rows.len();
         let failures = self.on_each(&rows, |row| self.make_or_destroy(work, row.clone()));
@@ -277,6 +300,7 @@ fn version_facts(row: &VersionRow) -> Result<VersionFacts, EngineError> {
         virtual_size: row.virtual_size,
         data: row.data,
         hardware: row.hardware.clone(),
+        memory: MemoryFacts::Missing,
     })
 }
 

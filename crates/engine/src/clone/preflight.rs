@@ -17,6 +17,10 @@ impl Engine {
         let Some(request) = &guest.personalisation else {
             return Ok(());
         };
+        if guest.fork.is_some() {
+            // Nothing is written on its disk; the plan has refused what its agent is not told.
+            return Ok(());
+        }
         let missing = || EngineError::NotFound {
             what: "version",
             name: plan.version_label.clone(),

@@ -5,9 +5,9 @@ use crate::error::EngineError;
 use crate::passport::of_item;
 use crate::work::Work;
 use stampo_core::guest::GuestState;
-use stampo_core::identity::{Verdict, verdict};
+use stampo_core::identity::{IdentityFact, Verdict, verdict};
 use stampo_core::names::GuestName;
-use stampo_store::GuestRow;
+use stampo_store::{GuestRow, Tx};
 use std::time::Instant;
 
 impl Engine {
@@ -17,10 +17,15 @@ impl Engine {
             if work.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
-            let start = Instant::now();
+            let mut start = Instant::now();
+            let is_fork = row.plan.fork.is_some();
             let (phase, detail) = match row.state {
                 GuestState::Planned => ("disk", self.ensure_disk(row)?),
                 GuestState::DiskReady => ("define", self.ensure_defined(row)?),
+                GuestState::Defined if is_fork => {
+                    ("identify", self.ensure_identified(work, row, &mut start)?)
+                }
+                GuestState::Verified if is_fork => ("connect", self.ensure_connected(row)?),
                 GuestState::Defined => ("verify", self.ensure_verified(work, row)?),
                 GuestState::Verified => ("start", self.ensure_started(row)?),
                 GuestState::Ready | GuestState::Trashed | GuestState::Destroying => return Ok(()),
@@ -40,20 +45,9 @@ impl Engine {
     fn ensure_verified(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<String, EngineError> {
         let facts = self.facts_from_disk(row, &work.versions)?;
         // One transaction: of two guests that are verified at once, the later sees the earlier.
-        let shared = self.store.write(|tx| {
-            tx.put_facts(row.id, &facts)?;
-            let holders = tx.holders(row.id, &facts)?;
-            let mut shared = Vec::new();
-            for fact in &facts {
-                let same = of_item(&holders, &fact.item);
-                if let Verdict::Duplicated(with) = verdict(&row.name, fact, &same) {
-                    let with: Vec<&str> = with.iter().map(GuestName::as_str).collect();
-                    let with = with.join(", ");
-                    shared.push(format!("{} ({}) with {with}", fact.item, fact.location));
-                }
-            }
-            Ok::<_, EngineError>(shared)
-        })?;
+        let shared = self
+            .store
+            .write(|tx| self.put_and_compare(tx, row, &facts))?;
         if !shared.is_empty() && row.plan.personalisation.is_some() {
             let what = shared.join("; ");
             return Err(EngineError::Duplicate {
@@ -63,5 +57,26 @@ impl Engine {
         }
         self.write_guest_sidecar(row)?;
         Ok(format!("{} identity items", facts.len()))
+    }
+
+    /// Records a guest's facts; which of them another guest has too, and who.
+    pub(super) fn put_and_compare(
+        &self,
+        tx: &Tx<'_>,
+        row: &GuestRow,
+        facts: &[IdentityFact],
+    ) -> Result<Vec<String>, EngineError> {
+        tx.put_facts(row.id, facts)?;
+        let holders = tx.holders(row.id, facts)?;
+        let mut shared = Vec::new();
+        for fact in facts {
+            let same = of_item(&holders, &fact.item);
+            if let Verdict::Duplicated(with) = verdict(&row.name, fact, &same) {
+                let with: Vec<&str> = with.iter().map(GuestName::as_str).collect();
+                let with = with.join(", ");
+                shared.push(format!("{} ({}) with {with}", fact.item, fact.location));
+            }
+        }
+        Ok(shared)
     }
 }

@@ -14,6 +14,7 @@ use crate::error::EngineError;
 use crate::sidecar::{FORMAT, read_sidecar, unusable};
 use serde::{Deserialize, Serialize};
 use stampo_core::ids::{ImageId, OperationId, VersionId};
+use stampo_core::instant::Origin;
 use stampo_driver::memory_image::machine_hash;
 use stampo_driver::{MemoryImage, MemoryImageDir};
 use stampo_image::durable;
@@ -42,6 +43,10 @@ pub(crate) struct FrozenSidecar {
     pub machine_hash: String,
     pub operation: OperationId,
     pub created_ms: i64,
+    /// The version of stampo's agent that answered in the frozen guest. Without one the clones
+    /// can't become themselves.
+    #[serde(default)]
+    pub agent: Option<String>,
 }
 
 impl FrozenSidecar {
@@ -51,6 +56,7 @@ impl FrozenSidecar {
         memory: &MemoryImage,
         operation: OperationId,
         created_ms: i64,
+        agent: Option<String>,
     ) -> Self {
         FrozenSidecar {
             format: FORMAT,
@@ -60,6 +66,7 @@ impl FrozenSidecar {
             machine_hash: memory.machine_hash.clone(),
             operation,
             created_ms,
+            agent,
         }
     }
 }
@@ -114,6 +121,16 @@ impl Engine {
             }
         }
         Ok(kept)
+    }
+
+    /// The directory of a memory image, by its name.
+    pub(crate) fn memory_beside(&self, image: &ImageId, name: &str) -> PathBuf {
+        self.pool.image_dir(image).join(name)
+    }
+
+    /// The disk that belongs to the memory which a fork goes on from.
+    pub(crate) fn frozen_disk(&self, image: &ImageId, origin: &Origin) -> PathBuf {
+        self.memory_beside(image, &origin.memory).join(DISK)
     }
 
     /// Everything beside an image that is called a memory image.

@@ -16,6 +16,7 @@ use crate::error::EngineError;
 use crate::version::Bare;
 use crate::work::{Watch, Work};
 use image::{DISK, FrozenSidecar, SIDECAR};
+use stampo_agent_protocol::{Request, Response};
 use stampo_core::ids::{GuestId, ImageId, OperationId};
 use stampo_core::lifecycle::State;
 use stampo_core::names::VersionRef;
@@ -40,6 +41,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// How long one question to the agent may take before it is asked whether to stop.
 const ASK: Duration = Duration::from_secs(2);
+
+/// How long stampo's own agent may take to say that it is there; the system has settled by then.
+const HELLO_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the guest may take to write to its disks what it still holds.
 const SYNC_LIMIT: Duration = Duration::from_secs(120);
@@ -190,6 +194,7 @@ impl Engine {
             Ok(((), settled))
         })?;
         self.faults.reach("freeze.settled");
+        let agent = self.own_agent(&guest);
         let image = work.phase(&label, "freeze", || {
             self.agent_shell(&guest, "sync", SYNC_LIMIT)?;
             self.driver.set_links(guest.id, false)?;
@@ -199,14 +204,14 @@ impl Engine {
             Ok((image, detail))
         })?;
         self.faults.reach("freeze.frozen");
-        let directory = self.adopt_memory(row, &base, &guest, &image, work.id)?;
+        let directory = self.adopt_memory(row, &base, &guest, (&image, agent), work.id)?;
         self.end_freeze(work, row, guest.id, OperationState::Done, "")?;
         Ok(Frozen { directory, image })
     }
 
     /// The machine that is booted to be frozen: the version's hardware, with a network that leads
     /// nowhere but to the host's user-mode one.
-    fn hidden_guest(
+    pub(crate) fn hidden_guest(
         &self,
         row: &VersionRow,
         base: &ImageId,
@@ -301,6 +306,24 @@ impl Engine {
         }
     }
 
+    /// The version of stampo's own agent in the guest, if it has one.
+    fn own_agent(&self, guest: &GuestDefinition) -> Option<String> {
+        match self
+            .driver
+            .ask_agent(guest.id, &Request::Hello, HELLO_LIMIT)
+        {
+            Ok(Response::Hello(hello)) => Some(hello.agent),
+            Ok(other) => {
+                tracing::warn!(guest = %guest.name, ?other, "no greeting from stampo's agent");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(guest = %guest.name, %error, "no instant clones: no agent of ours");
+                None
+            }
+        }
+    }
+
     fn agent_shell(
         &self,
         guest: &GuestDefinition,
@@ -321,14 +344,14 @@ impl Engine {
         row: &VersionRow,
         base: &ImageId,
         guest: &GuestDefinition,
-        image: &MemoryImage,
+        (image, agent): (&MemoryImage, Option<String>),
         operation: OperationId,
     ) -> Result<PathBuf, EngineError> {
         let made = guest.directory.join("memory");
         let disk = made.join(DISK);
         std::fs::rename(&guest.disks[0].path, &disk).map_err(EngineError::io("rename", &disk))?;
         image::seal_disk(&disk)?;
-        let sidecar = FrozenSidecar::new(row, base, image, operation, self.now_ms());
+        let sidecar = FrozenSidecar::new(row, base, image, operation, self.now_ms(), agent);
         crate::sidecar::write_sidecar(&made.join(SIDECAR), &sidecar)?;
         durable::fsync_dir(&made).map_err(EngineError::room("make the memory image durable"))?;
         self.faults.reach("freeze.assembled");

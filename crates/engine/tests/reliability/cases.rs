@@ -3,6 +3,7 @@
 use crate::home::*;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
+use stampo_core::instant::Instant;
 use stampo_core::lifecycle::{State, Verb};
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
@@ -147,6 +148,15 @@ pub fn all() -> Vec<Case> {
             |e| clone(e, "app", &plain()).map(drop),
             |e| ready(e) == ["app"],
         ),
+        case("clone_instant", frozen_home, clone_instant, |e| {
+            ready(e) == ["ci"] && running(e) == 1
+        }),
+        case(
+            "start_instant",
+            one_stopped_fork,
+            |e| e.start(&name("ci-1")).map(drop),
+            |e| running(e) == 1,
+        ),
         case(
             "start",
             one_guest,
@@ -241,6 +251,31 @@ pub fn freeze(engine: &Engine) -> Result<(), EngineError> {
 fn frozen(engine: &Engine) -> usize {
     let row = engine.version_row(&reference("web")).expect("a version");
     engine.frozen(&row).expect("readable").len()
+}
+
+/// One with `web@1`, published and frozen.
+pub fn frozen_home() -> Home {
+    with(Home::published(), freeze)
+}
+
+/// Instant clones.
+pub fn forks(count: u32) -> CloneSpec {
+    CloneSpec {
+        count: Some(count),
+        instant: Some(Instant::Only),
+        ..CloneSpec::default()
+    }
+}
+
+fn clone_instant(engine: &Engine) -> Result<(), EngineError> {
+    clone(engine, "ci", &forks(1)).map(drop)
+}
+
+fn one_stopped_fork() -> Home {
+    with(frozen_home(), |e| {
+        clone(e, "ci-{n}", &forks(1))?;
+        e.stop(&name("ci-1"), true).map(drop)
+    })
 }
 
 fn retired_and_frozen() -> Home {

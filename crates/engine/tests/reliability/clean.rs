@@ -5,7 +5,7 @@ use serde_json::Value;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::lifecycle::State;
-use stampo_driver::MemoryImageDir;
+use stampo_driver::{GuestDefinition, MemoryImageDir, Start};
 use stampo_engine::{Engine, Faults};
 use stampo_image::pool::Pool;
 use stampo_image::progress::Unwatched;
@@ -192,6 +192,7 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
         let definition = driver.definition(row.id).expect("a definition");
         assert_eq!(definition.name, name.as_str(), "{what}");
         assert_eq!(definition.hardware, row.plan.hardware, "{what}: {name}");
+        check_fork(row, &definition, what);
         let dir = driver.guests_dir().join(row.id.to_string());
         let disk = &definition.disks[0].path;
         assert!(disk.exists(), "{what}: {name} has no disk");
@@ -214,6 +215,20 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
             "{what}: {name}"
         );
     }
+}
+
+/// A guest that went on from a memory image has an identity, and never goes on from it again.
+fn check_fork(row: &GuestRow, definition: &GuestDefinition, what: &str) {
+    let name = &row.name;
+    let expected = match &row.plan.fork {
+        None => Start::Boot,
+        Some(fork) => {
+            assert!(fork.identified, "{what}: {name} is another's double");
+            assert!(!row.host_keys.is_empty(), "{what}: {name} has no host key");
+            Start::BootResumed
+        }
+    };
+    assert_eq!(definition.start, expected, "{what}: {name}");
 }
 
 fn disk_of(kind: CloneKind) -> &'static str {

@@ -15,6 +15,7 @@ mod crash;
 mod downloads;
 mod faults;
 mod home;
+mod instant;
 mod lost;
 mod model;
 mod no_files;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         return code;
     }
     let mut trials = plain();
+    trials.extend(instant::trials());
     trials.extend(power::trials());
     trials.extend(model::trials());
     for case in cases::all() {

@@ -63,6 +63,21 @@ pub fn facts_from_agent(
     with_shell(&facts_inside(files, salt), shell, salt)
 }
 
+/// Facts of values that were learned otherwise than from files: item, place and value of each.
+/// They are comparable with facts of the same items that were read from a disk.
+pub fn facts_of_values(values: &[(&str, &str, &[u8])], salt: &[u8; 32]) -> Vec<IdentityFact> {
+    let hasher = Hasher(salt);
+    let facts = values
+        .iter()
+        .map(|(item, place, value)| fact(item, place, hasher.present(item, value)));
+    facts.collect()
+}
+
+/// The facts of what the host gives, alone.
+pub fn facts_of_shell(shell: &ShellFacts, salt: &[u8; 32]) -> Vec<IdentityFact> {
+    with_shell(&[], shell, salt)
+}
+
 fn facts_inside(source: &dyn FactSource, salt: &[u8; 32]) -> Vec<IdentityFact> {
     let hasher = Hasher(salt);
     let mut all = Vec::new();

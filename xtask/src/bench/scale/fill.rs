@@ -157,6 +157,8 @@ fn guest(number: u32, version: &VersionRow) -> GuestRow {
             serial: format!("stampo-{number}"),
             personalisation: None,
             start: false,
+            fork: None,
+            fallback: None,
         },
         host_keys: vec![format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{number:044}")],
         error: None,

@@ -15,7 +15,13 @@ use std::path::Path;
 
 /// Commands whose effect is a guest that runs. No process outlives the power, so it is started
 /// again before the effect is asked for.
-const RUNNING: [&str; 3] = ["clone_linked", "start", "rename"];
+const RUNNING: [&str; 5] = [
+    "clone_linked",
+    "clone_instant",
+    "start",
+    "start_instant",
+    "rename",
+];
 /// The command that does several things, each on its own: one may be done and the next not.
 const MANY: &str = "gc";
 /// A clone that was about to be cancelled is gone on with: nobody recorded the wish.

@@ -1,0 +1,84 @@
+//! Tables for instant clones: how they begin, and for how many the host has memory.
+
+use super::*;
+use crate::hardware::Hardware;
+use crate::ids::{ImageId, VersionId};
+use crate::lifecycle::State;
+use uuid::Uuid;
+
+fn version(memory: MemoryFacts) -> VersionFacts {
+    VersionFacts {
+        id: VersionId(Uuid::nil()),
+        label: "web@1".into(),
+        state: State::Published,
+        image: ImageId::from_bytes([7; 32]),
+        virtual_size: ByteSize::gib(2),
+        data: ByteSize::mib(500),
+        hardware: Hardware::default(),
+        memory,
+    }
+}
+
+fn asking(instant: Option<Instant>) -> CloneSpec {
+    CloneSpec {
+        instant,
+        ..CloneSpec::default()
+    }
+}
+
+fn origin() -> Origin {
+    Origin {
+        memory: "memory-1".into(),
+        macs: vec![Mac::from_random([1; 4])],
+    }
+}
+
+#[test]
+fn a_fork_a_boot_or_a_refusal() {
+    let begin = |wanted, memory| beginning(&asking(wanted), &version(memory));
+    let unfit = || MemoryFacts::Unfit("another QEMU".into());
+    let (prefer, only) = (Some(Instant::Prefer), Some(Instant::Only));
+    for memory in [MemoryFacts::Missing, unfit(), MemoryFacts::Fits(origin())] {
+        assert_eq!(begin(None, memory), Ok(Beginning::default()));
+    }
+    for wanted in [prefer, only] {
+        let fork = begin(wanted, MemoryFacts::Fits(origin())).expect("it fits");
+        assert_eq!(fork.fallback, None);
+        let fork = fork.fork.expect("a fork");
+        assert_eq!((fork.origin, fork.identified), (origin(), false));
+        assert_eq!(
+            begin(wanted, MemoryFacts::Missing),
+            Err(PlanRefusal::NotFrozen("web@1".into()))
+        );
+    }
+    let boots = begin(prefer, unfit()).expect("it boots");
+    assert_eq!(boots.fork, None);
+    assert_eq!(boots.fallback.as_deref(), Some("another QEMU"));
+    assert!(matches!(
+        begin(only, unfit()),
+        Err(PlanRefusal::MemoryUnfit { .. })
+    ));
+}
+
+/// Each guest counts with all of its memory and what its process takes; the last byte may be used.
+#[test]
+fn memory_is_counted_as_the_worst_case() {
+    let each = ByteSize::mib(512 + 96);
+    let host = |total_mib: u64, promised_mib: u64| HostMemory {
+        total: ByteSize::mib(total_mib),
+        promised: ByteSize::mib(promised_mib),
+    };
+    assert_eq!(worst_case(ByteSize::mib(512)), each);
+    let memory = ByteSize::mib(512);
+    assert_eq!(admit(host(1216, 0), memory, 2), Ok(()));
+    assert_eq!(admit(host(1316, 100), memory, 2), Ok(()));
+    assert_eq!(
+        admit(host(1315, 100), memory, 2),
+        Err(PlanRefusal::NoMemory {
+            asked: ByteSize::mib(1216),
+            promised: ByteSize::mib(100),
+            total: ByteSize::mib(1315),
+        })
+    );
+    assert!(admit(host(u64::MAX >> 20, 0), ByteSize(u64::MAX), u32::MAX).is_err());
+}

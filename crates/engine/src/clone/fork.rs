@@ -1,0 +1,279 @@
+//! Instant clones: from a disk and a memory image to a machine of its own.
+//!
+//! ```text
+//! defined ─ resume ─ told who it is ─ what it claims meets that ─ unlike every other guest ─ identified
+//!         (links down)                                            └──── one transaction ────┘
+//! verified ─ boots from now on ─ links up ─ has its addresses ─→ ready
+//! ```
+//! Until it is identified it is the frozen machine's double: its links are down, and it is thrown
+//! away when anything fails or whoever works on it dies ([`Engine::undo_fork`]). What a guest says
+//! of itself proves nothing by itself, as it may lie; that it differs from all others, in what only
+//! its kernel's generator and its disk can give, is what is asked.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::passport::Sample;
+use crate::work::Work;
+use stampo_agent_protocol::{
+    Addressing, Cidr, ConnectRequest, Evidence, Few, ForkReport, ForkRequest, Hex32, Identity,
+    KeyKind, Mac, Network as AgentNetwork, Nic, Request, Response, Secret, SshKeys, unmet,
+};
+use stampo_core::guest::GuestState;
+use stampo_core::identity::IdentityFact;
+use stampo_core::instant::Fork;
+use stampo_core::personalisation::Network;
+use stampo_driver::Ensured;
+use stampo_image::durable;
+use stampo_store::GuestRow;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// How long all hooks of the template's author together may take.
+const HOOKS: Duration = Duration::from_secs(30);
+
+/// How long a fork may take to become itself, its hooks included. Emulated ones need a second; many
+/// at once wait for each other.
+const BECOME_LIMIT: Duration = Duration::from_secs(90);
+
+/// How long a fork may take to get its addresses once its links are up.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// How much longer than that its answer may take.
+const ANSWER: Duration = Duration::from_secs(15);
+
+impl Engine {
+    /// Makes a fork a machine of its own, unless it is one. `begun` becomes the moment at which it
+    /// has been resumed, which is an event of its own.
+    pub(super) fn ensure_identified(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        begun: &mut Instant,
+    ) -> Result<String, EngineError> {
+        let Some(fork) = row.plan.fork.clone() else {
+            return Ok(String::new());
+        };
+        let mut detail = "was done".to_owned();
+        if !fork.identified {
+            let _turn = self.turns.take();
+            let resumed = Instant::now();
+            self.start_row(row)?;
+            self.faults.reach("fork.resumed");
+            work.event(row.name.as_str(), "resume", "", resumed.elapsed())?;
+            *begun = Instant::now();
+            let report = self.tell(row, &fork)?;
+            self.faults.reach("fork.told");
+            let facts = self.fork_facts(work, row, &report.evidence)?;
+            self.accept_fork(row, &report.evidence, &facts)?;
+            self.faults.reach("fork.identified");
+            let ms = report.took_us / 1000;
+            detail = format!("{} identity items, {ms} ms in the guest", facts.len());
+        }
+        self.write_guest_sidecar(row)?;
+        Ok(detail)
+    }
+
+    /// Tells a resumed guest who it is. What it answers meets that, as far as its word goes.
+    fn tell(&self, row: &GuestRow, fork: &Fork) -> Result<ForkReport, EngineError> {
+        let request = fork_request(row, fork)?;
+        let asked = Request::Fork(Box::new(request.clone()));
+        let Response::Forked(report) = self.driver.ask_agent(row.id, &asked, BECOME_LIMIT)? else {
+            return Err(unproven(row, "it answered something else".to_owned()));
+        };
+        let mut missing: Vec<String> = unmet(&request, &report, now_ns()?)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let nics = request.nics.iter().map(|nic| nic.new_mac);
+        let plugged = |mac: &Mac| {
+            let interfaces = report.evidence.interfaces.iter();
+            interfaces.clone().any(|nic| nic.mac == *mac && nic.link_up)
+        };
+        missing.extend(
+            nics.filter(plugged)
+                .map(|mac| format!("{mac} has a link already")),
+        );
+        let hooks = report.hooks.iter().filter(|hook| hook.code != Some(0));
+        for hook in hooks {
+            tracing::warn!(guest = %row.name, hook = %hook.name, detail = %hook.detail, "a hook failed");
+        }
+        if missing.is_empty() {
+            return Ok(*report);
+        }
+        Err(unproven(row, missing.join("; ")))
+    }
+
+    /// The facts of a fork: what the host gives it, and what it showed of itself.
+    fn fork_facts(
+        &self,
+        work: &Work<'_>,
+        row: &GuestRow,
+        evidence: &Evidence,
+    ) -> Result<Vec<IdentityFact>, EngineError> {
+        let keys: Vec<(String, String)> = evidence
+            .host_keys
+            .iter()
+            .map(|key| {
+                let name = key.kind.file_name();
+                (
+                    format!("ssh.host-key.{name}"),
+                    format!("/etc/ssh/ssh_host_{name}_key.pub"),
+                )
+            })
+            .collect();
+        let told = "told by its agent when it was forked";
+        let mut values: Vec<Sample<'_>> = vec![
+            (
+                "machine-id",
+                "/etc/machine-id",
+                evidence.machine_id.as_bytes(),
+            ),
+            ("hostname", "/etc/hostname", evidence.hostname.as_bytes()),
+            ("fork.randomness", told, &evidence.randomness.0),
+            ("fork.uuid", told, evidence.uuid.as_bytes()),
+            ("fork.boot-id", told, evidence.boot_id.as_bytes()),
+        ];
+        for ((item, place), key) in keys.iter().zip(evidence.host_keys.iter()) {
+            values.push((item, place, key.public.as_bytes()));
+        }
+        self.facts_of_fork(row, &values, &work.versions)
+    }
+
+    /// Records a fork as itself if it shares nothing with any other guest. One transaction: of two
+    /// forks that come at once, the later sees the earlier.
+    fn accept_fork(
+        &self,
+        row: &mut GuestRow,
+        evidence: &Evidence,
+        facts: &[IdentityFact],
+    ) -> Result<(), EngineError> {
+        let mut own = row.clone();
+        let keys = evidence.host_keys.iter();
+        own.host_keys = keys.map(|key| key.public.clone()).collect();
+        own.changed_ms = self.now_ms();
+        if let Some(fork) = &mut own.plan.fork {
+            fork.identified = true;
+        }
+        let shared = self.store.write(|tx| {
+            let shared = self.put_and_compare(tx, &own, facts)?;
+            if shared.is_empty() {
+                tx.update_guest(&own)?;
+            }
+            Ok::<_, EngineError>(shared)
+        })?;
+        if !shared.is_empty() {
+            return Err(EngineError::Duplicate {
+                guest: row.name.clone(),
+                what: shared.join("; "),
+            });
+        }
+        *row = own;
+        Ok(())
+    }
+
+    /// Plugs an identified fork in and waits for its addresses. One whose process has ended since
+    /// boots instead: it is itself on its disk, too.
+    pub(super) fn ensure_connected(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+        row.plan.personalisation = None;
+        self.driver.ensure_defined(&self.definition(row)?)?;
+        self.faults.reach("fork.redefined");
+        if self.start_row(row)? == Ensured::Changed {
+            return Ok("its process had ended; it boots".to_owned());
+        }
+        self.driver.set_links(row.id, true)?;
+        self.faults.reach("fork.plugged-in");
+        let wait_ms = u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX);
+        let asked = Request::Connect(ConnectRequest { wait_ms });
+        match self.driver.ask_agent(row.id, &asked, CONNECT + ANSWER)? {
+            Response::Connected(connected) if connected.complete => Ok(String::new()),
+            Response::Connected(_) => {
+                let why = format!(
+                    "it has no address after {} s; is there a DHCP server? --address gives fixed ones",
+                    CONNECT.as_secs()
+                );
+                Err(EngineError::Conflict {
+                    act: format!("connect {}", row.name),
+                    why,
+                })
+            }
+            _ => Err(unproven(row, "it answered something else".to_owned())),
+        }
+    }
+
+    /// Throws away what a dead process left of a fork that has no identity yet: how far it came
+    /// can't be known, and a second start from its memory image would find a newer disk.
+    pub(super) fn undo_fork(&self, row: &mut GuestRow) -> Result<(), EngineError> {
+        let is_half = row.plan.fork.as_ref().is_some_and(|fork| !fork.identified)
+            && matches!(row.state, GuestState::DiskReady | GuestState::Defined);
+        if !is_half {
+            return Ok(());
+        }
+        self.driver.ensure_undefined(row.id)?;
+        self.faults.reach("fork.undefined");
+        durable::ensure_removed(&self.guest_dir(row.id))
+            .map_err(EngineError::room("remove an unfinished fork"))?;
+        self.faults.reach("fork.removed");
+        row.state = GuestState::Planned;
+        row.changed_ms = self.now_ms();
+        self.store.write(|tx| tx.update_guest(row))?;
+        Ok(())
+    }
+}
+
+fn unproven(row: &GuestRow, what: String) -> EngineError {
+    EngineError::Unproven {
+        guest: row.name.clone(),
+        what,
+    }
+}
+
+/// The host's wall clock, in nanoseconds since 1970.
+fn now_ns() -> Result<u64, EngineError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_err(EngineError::room("read the clock"))?;
+    Ok(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// What a guest is told to become. The seed and the nonce are never used again.
+fn fork_request(row: &GuestRow, fork: &Fork) -> Result<ForkRequest, EngineError> {
+    let named = row.plan.personalisation.as_ref();
+    let hostname = named.map_or_else(|| row.name.to_string(), |own| own.hostname.clone());
+    let nics = fork.origin.macs.iter().zip(&row.plan.nics);
+    let nics = nics.map(|(old, plan)| Nic {
+        old_mac: Mac(old.0),
+        new_mac: Mac(plan.mac.0),
+        addressing: addressing(&plan.network),
+    });
+    let seed: [[u8; 32]; 2] = [rand::random(), rand::random()];
+    Ok(ForkRequest {
+        clock_unix_ns: now_ns()?,
+        seed: Secret::new(seed.concat()),
+        nonce: Hex32(rand::random()),
+        identity: Identity {
+            hostname,
+            machine_id: Uuid::new_v4().simple().to_string(),
+        },
+        nics: Few::first(nics),
+        ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519])),
+        run_hooks: true,
+        hook_limit_ms: u32::try_from(HOOKS.as_millis()).unwrap_or(u32::MAX),
+    })
+}
+
+fn addressing(network: &Network) -> Addressing {
+    match network {
+        Network::Dhcp => Addressing::Dhcp,
+        Network::Static {
+            address,
+            gateway,
+            dns,
+        } => Addressing::Static(AgentNetwork {
+            addresses: Few::first([Cidr {
+                address: address.address,
+                prefix: address.prefix,
+            }]),
+            gateways: Few::first(*gateway),
+            dns: Few::first(dns.iter().copied()),
+        }),
+    }
+}

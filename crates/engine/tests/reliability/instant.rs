@@ -1,0 +1,423 @@
+//! Instant clones on simulated guests, honest and not: what is handed out is a machine of its own,
+//! and what can't be shown to be one is gone.
+
+use crate::cases::{forks, freeze, frozen_home};
+use crate::clean::assert_clean;
+use crate::home::*;
+use libtest_mimic::Trial;
+use stampo_agent_protocol::{Evidence, Hex32, Request, Response};
+use stampo_core::goal::CloneKind;
+use stampo_core::instant::Instant;
+use stampo_core::lifecycle::Verb;
+use stampo_core::plan::{CloneSpec, PlanRefusal};
+use stampo_core::size::ByteSize;
+use stampo_driver::Power;
+use stampo_driver::sim::{ForkManners, SimDriver};
+use stampo_engine::{Engine, EngineError, Faults, Settings, Unwatched};
+use stampo_store::GuestRow;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    vec![
+        trial("forks_share_nothing_with_anybody", forks_share_nothing),
+        trial("a_fork_that_is_not_proven_is_gone", unproven_forks_are_gone),
+        trial("of_two_doubles_one_is_destroyed", doubles_are_destroyed),
+        trial("what_a_fork_can_not_have_is_refused", refused_options),
+        trial("without_a_memory_image_there_are_no_forks", not_frozen),
+        trial("a_useless_memory_image_is_said_and_clones_boot", fallback),
+        trial("memory_is_promised_once", admission),
+        trial("a_fork_stays_itself", lifecycle),
+        trial("a_base_with_forks_is_kept", purge_is_refused),
+    ]
+}
+
+fn sim(home: &Home) -> SimDriver {
+    SimDriver::open(&home.path().join("guests")).expect("a simulated driver")
+}
+
+fn evidence(engine: &Engine, row: &GuestRow) -> Evidence {
+    let asked = Request::Identify {
+        nonce: Hex32([3; 32]),
+    };
+    match engine
+        .driver()
+        .ask_agent(row.id, &asked, Duration::from_secs(1))
+    {
+        Ok(Response::Identity(evidence)) => *evidence,
+        other => panic!("{}: {other:?}", row.name),
+    }
+}
+
+fn rows(engine: &Engine) -> Vec<GuestRow> {
+    engine.store().read(|tx| tx.guests()).expect("rows")
+}
+
+fn memory_files(home: &Home) -> Vec<(PathBuf, String)> {
+    let images = std::fs::read_dir(home.path().join("images")).expect("images");
+    let inside = images.flatten().flat_map(|image| {
+        let entries = std::fs::read_dir(image.path()).expect("an image");
+        entries
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with("memory-"))
+    });
+    let mut files: Vec<_> = inside
+        .flat_map(|dir| std::fs::read_dir(dir.path()).expect("listed").flatten())
+        .map(|file| {
+            let bytes = std::fs::read(file.path()).expect("readable");
+            (file.path(), blake3::hash(&bytes).to_string())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn forks_share_nothing() {
+    let home = frozen_home();
+    let engine = home.engine();
+    let before = memory_files(&home);
+    assert_eq!(before.len(), 5, "{before:?}");
+    let made = clone(&engine, "ci-{n}", &forks(5)).expect("cloned");
+    assert_eq!(made.len(), 5);
+    let told: Vec<Evidence> = made.iter().map(|row| evidence(&engine, row)).collect();
+    let distinct = |what: &str, of: &dyn Fn(&Evidence) -> String| {
+        let values: BTreeSet<String> = told.iter().map(of).collect();
+        assert_eq!(values.len(), told.len(), "{what}: {values:?}");
+    };
+    distinct("machine-id", &|e| e.machine_id.clone());
+    distinct("host name", &|e| e.hostname.clone());
+    distinct("MAC", &|e| e.interfaces[0].mac.to_string());
+    distinct("host key", &|e| e.host_keys[0].public.clone());
+    distinct("boot id", &|e| e.boot_id.clone());
+    for (row, told) in made.iter().zip(&told) {
+        assert_eq!(told.hostname, row.name.as_str());
+        assert_eq!(
+            told.interfaces[0].mac.to_string(),
+            row.plan.nics[0].mac.to_string()
+        );
+        assert_eq!(row.host_keys, [told.host_keys[0].public.clone()]);
+        assert!(sim(&home).links_are_up(row.id).expect("it runs"));
+        assert_eq!(row.plan.kind_name(), "instant");
+    }
+    assert!(memory_files(&home) == before, "the image is as it was");
+    drop(engine);
+    assert_clean(&home.path(), "forks");
+}
+
+/// One that does not meet what it was told is destroyed, and nothing of it remains.
+fn unproven_forks_are_gone() {
+    for (manners, word) in [
+        (ForkManners::NoClock, "clock"),
+        (ForkManners::NoAddress, "no address"),
+        (ForkManners::Silent, "reach the guest agent"),
+    ] {
+        let home = frozen_home();
+        let engine = home.engine();
+        sim(&home).set_fork_manners(manners).expect("steered");
+        let error = clone(&engine, "ci-{n}", &forks(2)).expect_err("not handed out");
+        assert!(
+            error.chain().contains(word),
+            "{manners:?}: {}",
+            error.chain()
+        );
+        assert_eq!(rows(&engine), [], "{manners:?}");
+        assert_eq!(engine.driver().list().expect("a list"), [], "{manners:?}");
+        drop(engine);
+        assert_clean(&home.path(), word);
+        // The same names are free again.
+        sim(&home)
+            .set_fork_manners(ForkManners::Honest)
+            .expect("steered");
+        clone(&home.engine(), "ci-{n}", &forks(2)).expect("cloned");
+    }
+}
+
+/// Machines that go on alike are found by what they show; also when the first was made before, and
+/// its passport has been read since.
+fn doubles_are_destroyed() {
+    for (manners, item) in [
+        (ForkManners::SameRandomness, "fork.randomness"),
+        (ForkManners::SameHostKey, "ssh.host-key.ed25519"),
+    ] {
+        let home = frozen_home();
+        let engine = home.engine();
+        sim(&home).set_fork_manners(manners).expect("steered");
+        let error = clone(&engine, "ci-{n}", &forks(3)).expect_err("two doubles");
+        assert!(
+            matches!(
+                error,
+                EngineError::Partial {
+                    failed: 2,
+                    all: 3,
+                    ..
+                }
+            ),
+            "{manners:?}: {}",
+            error.chain()
+        );
+        assert!(error.chain().contains(item), "{}", error.chain());
+        let left = rows(&engine);
+        assert_eq!(left.len(), 1, "one of them is itself");
+        if manners == ForkManners::SameRandomness {
+            engine.passports(&[]).expect("read");
+        }
+        let error = clone(&engine, "late", &forks(1)).expect_err("another double");
+        assert!(error.chain().contains(item), "{}", error.chain());
+        assert!(error.chain().contains(left[0].name.as_str()));
+        assert_eq!(rows(&engine).len(), 1);
+        assert_eq!(engine.driver().list().expect("a list").len(), 1);
+        drop(engine);
+        assert_clean(&home.path(), item);
+    }
+}
+
+fn refused_options() {
+    let home = frozen_home();
+    let engine = home.engine();
+    let with = |change: fn(&mut CloneSpec)| {
+        let mut spec = forks(1);
+        change(&mut spec);
+        spec
+    };
+    let table = [
+        ("--full", with(|s| s.kind = Some(CloneKind::Full))),
+        ("--cpus", with(|s| s.cpus = Some(3))),
+        ("--memory", with(|s| s.memory = Some(ByteSize::mib(640)))),
+        (
+            "--disk-size",
+            with(|s| s.disk_size = Some(ByteSize::gib(1))),
+        ),
+        (
+            "--add-disk",
+            with(|s| s.extra_disks = vec![ByteSize::mib(1)]),
+        ),
+        ("--no-start", with(|s| s.start = Some(false))),
+        (
+            "--no-personalisation",
+            with(|s| s.no_personalisation = true),
+        ),
+        (
+            "--ssh-key",
+            with(|s| s.personalisation = spec().personalisation),
+        ),
+        (
+            "--time-zone",
+            with(|s| s.personalisation.time_zone = Some("Europe/Rome".into())),
+        ),
+        (
+            "--user-data",
+            with(|s| s.personalisation.user_data = Some("x".into())),
+        ),
+    ];
+    for (option, spec) in table {
+        let error = clone(&engine, "ci-{n}", &spec).expect_err(option);
+        let EngineError::Plan(PlanRefusal::NotInstant { option: named, .. }) = &error else {
+            panic!("{option}: {}", error.chain());
+        };
+        assert!(named.contains(option), "{option}: {named}");
+    }
+    // What is as in the version is no wish for something else.
+    let same = with(|s| {
+        s.cpus = Some(1);
+        s.memory = Some(ByteSize::mib(512));
+    });
+    clone(&engine, "ci-{n}", &same).expect("cloned");
+}
+
+fn not_frozen() {
+    let home = Home::published();
+    let engine = home.engine();
+    for wanted in [Instant::Only, Instant::Prefer] {
+        let spec = CloneSpec {
+            instant: Some(wanted),
+            ..forks(1)
+        };
+        match clone(&engine, "ci-{n}", &spec) {
+            Err(EngineError::Plan(PlanRefusal::NotFrozen(label))) => assert_eq!(label, "web@1"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(rows(&engine), []);
+}
+
+/// The reason is in the plan, on the guest, and in its sidecar; and `only` means only.
+fn fallback() {
+    let unanswered = Home::published();
+    let driver = sim(&unanswered);
+    driver
+        .set_fork_manners(ForkManners::Silent)
+        .expect("steered");
+    freeze(&unanswered.engine()).expect("frozen");
+    driver
+        .set_fork_manners(ForkManners::Honest)
+        .expect("steered");
+    let unfit = frozen_home();
+    let manifest = memory_files(&unfit)
+        .into_iter()
+        .map(|(path, _)| path)
+        .find(|path| path.ends_with("image.json"))
+        .expect("a manifest");
+    let text = std::fs::read_to_string(&manifest).expect("readable");
+    let other = text.replace("\"driver\": \"simulated\"", "\"driver\": \"qemu\"");
+    assert_ne!(text, other);
+    std::fs::write(&manifest, other).expect("written");
+    for (home, word) in [
+        (unanswered, "agent did not answer"),
+        (unfit, "made by qemu"),
+    ] {
+        let engine = home.engine();
+        let error = clone(&engine, "ci-{n}", &forks(1)).expect_err("only instant ones");
+        assert!(
+            matches!(&error, EngineError::Plan(PlanRefusal::MemoryUnfit { why, .. }) if why.contains(word)),
+            "{}",
+            error.chain()
+        );
+        let spec = CloneSpec {
+            instant: Some(Instant::Prefer),
+            ..forks(1)
+        };
+        let plan = engine
+            .plan_clones(
+                &reference("web"),
+                &stampo_core::names::NamePattern::new("ci-{n}"),
+                &spec,
+            )
+            .expect("a plan");
+        assert!(plan.warnings.iter().any(|w| w.contains(word)), "{plan:?}");
+        let made = clone(&engine, "ci-{n}", &spec).expect("it boots");
+        let row = &made[0];
+        assert_eq!(row.plan.kind_name(), "linked");
+        let why = row.plan.fallback.clone().expect("a reason");
+        assert!(why.contains(word), "{why}");
+        assert!(matches!(engine.power(row), Power::Running { .. }));
+        drop(engine);
+        assert_clean(&home.path(), word);
+        lose_catalog(&home.path());
+        let engine = home.engine();
+        engine.rescan().expect("a rescan");
+        let again = rows(&engine);
+        assert_eq!(again[0].plan.fallback, Some(why));
+    }
+}
+
+/// Room for three guests of 512 MiB with what their processes take, and not for a fourth.
+fn admission() {
+    let home = frozen_home();
+    let settings = Settings {
+        parallel: 1,
+        guest_memory: Some(ByteSize::mib(3 * (512 + 96) + 100)),
+        actor: "local:test".to_owned(),
+        ..Settings::default()
+    };
+    let engine = open_with(&home.path(), Faults::default(), settings);
+    let refused = |spec: &CloneSpec| match clone(&engine, "more-{n}", spec) {
+        Err(EngineError::Plan(PlanRefusal::NoMemory {
+            asked,
+            promised,
+            total,
+        })) => {
+            assert_eq!(total, ByteSize::mib(1924));
+            (asked.bytes() >> 20, promised.bytes() >> 20)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&forks(4)), (4 * 608, 0));
+    assert_eq!(rows(&engine), [], "refused before the first act");
+    clone(&engine, "ci-{n}", &forks(2)).expect("two");
+    clone(&engine, "stopped", &spec()).expect("one that does not run");
+    assert_eq!(refused(&forks(2)), (2 * 608, 2 * 608));
+    clone(&engine, "third", &forks(1)).expect("a third");
+    assert_eq!(refused(&forks(1)), (608, 3 * 608));
+    let over = CloneSpec {
+        overcommit_memory: true,
+        ..forks(1)
+    };
+    clone(&engine, "over", &over).expect("as asked");
+    for guest in ["over", "ci-1"] {
+        engine.stop(&name(guest), true).expect("stopped");
+    }
+    clone(&engine, "fourth", &forks(1)).expect("room again");
+}
+
+/// Stopped and started, renamed, resized, flattened, and found again without a catalog.
+fn lifecycle() {
+    let home = frozen_home();
+    let engine = home.engine();
+    let row = clone(&engine, "ci-{n}", &forks(1))
+        .expect("cloned")
+        .remove(0);
+    let before = evidence(&engine, &row);
+    engine.stop(&name("ci-1"), true).expect("stopped");
+    let row = engine.start(&name("ci-1")).expect("started");
+    let after = evidence(&engine, &row);
+    assert_eq!(after.machine_id, before.machine_id);
+    assert_eq!(after.interfaces[0].mac, before.interfaces[0].mac);
+    assert_eq!(after.host_keys, before.host_keys);
+    assert!(sim(&home).links_are_up(row.id).expect("it runs"));
+    engine.rename(&name("ci-1"), &name("db")).expect("renamed");
+    engine.stop(&name("db"), true).expect("stopped");
+    let larger = stampo_engine::Resize {
+        cpus: Some(2),
+        memory: None,
+        disk_size: Some(ByteSize::mib(24)),
+    };
+    engine.resize(&name("db"), larger).expect("resized");
+    engine.start(&name("db")).expect("a larger machine boots");
+    engine.stop(&name("db"), true).expect("stopped");
+    let kept = engine.guest_row(&name("db")).expect("a row");
+    drop(engine);
+    assert_clean(&home.path(), "resized");
+    lose_catalog(&home.path());
+    let engine = home.engine();
+    engine.rescan().expect("a rescan");
+    let found = engine.guest_row(&name("db")).expect("found again");
+    assert_eq!(
+        (&found.plan, &found.host_keys),
+        (&kept.plan, &kept.host_keys)
+    );
+    let flatten = engine.submit_flatten(&name("db")).expect("claimed");
+    let full = engine.run_flatten(flatten, &Unwatched).expect("flattened");
+    assert_eq!(full.plan.kind_name(), "full");
+    engine.start(&name("db")).expect("started");
+    drop(engine);
+    assert_clean(&home.path(), "flattened");
+}
+
+/// Also where another version has the same bytes: the memory image is this version's alone.
+fn purge_is_refused() {
+    for has_twin in [false, true] {
+        let home = frozen_home();
+        let engine = home.engine();
+        clone(&engine, "ci-{n}", &forks(2)).expect("cloned");
+        if has_twin {
+            let row = engine.version_row(&reference("web")).expect("a version");
+            let image = row.image.expect("an image").to_string();
+            let disk = home.path().join("images").join(image).join("disk.raw");
+            import(&engine, "twin", &disk).expect("imported");
+        }
+        engine
+            .change_version(&reference("web@1"), Verb::Retire)
+            .expect("retired");
+        match engine.change_version(&reference("web@1"), Verb::Purge) {
+            Err(EngineError::HasLinkedClones { clones, .. }) => {
+                assert_eq!(clones, ["ci-1", "ci-2"].map(name));
+            }
+            other => panic!("{has_twin}: {other:?}"),
+        }
+        let names = ["ci-1", "ci-2"].map(name);
+        engine.remove_all(&names, None).expect("removed");
+        engine
+            .change_version(&reference("web@1"), Verb::Purge)
+            .expect("nothing reads it any more");
+        assert_eq!(memory_files(&home), []);
+        drop(engine);
+        assert_clean(&home.path(), "purged");
+    }
+}
