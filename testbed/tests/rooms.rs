@@ -135,7 +135,7 @@ fn core_has_no_io_no_clock_and_no_threads() {
         "std::thread",
         "std::env",
         "SystemTime",
-        "Instant",
+        "std::time",
         "TcpStream",
         "UdpSocket",
         "async fn",
