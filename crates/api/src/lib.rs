@@ -88,9 +88,10 @@ pub trait Api: Send + Sync {
     fn rename(&self, guest: &GuestName, name: &GuestName) -> Reply<Guest>;
     /// Changes a stopped guest's processors, memory or disk size.
     fn resize(&self, request: ResizeRequest) -> Reply<Guest>;
-    /// Removes guests: all of them, or none when one is missing or something works on it. With
-    /// `keep_s` they can be brought back for that many seconds.
-    fn remove(&self, guests: &[GuestName], keep_s: Option<u64>) -> Reply<()>;
+    /// Removes guests: all of them, or none when one is missing, runs or something works on it. With
+    /// `keep_s` they can be brought back for that many seconds; with `force` those that run, or may
+    /// run, go too.
+    fn remove(&self, guests: &[GuestName], keep_s: Option<u64>, force: bool) -> Reply<()>;
     /// Brings back a guest that was removed with a grace time.
     fn restore_guest(&self, guest: &GuestName) -> Reply<Guest>;
     /// Waits until a running guest's ssh server answers with its recorded host key's protocol

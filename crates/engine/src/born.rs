@@ -298,10 +298,10 @@ impl Engine {
         let chain = error.chain();
         if self.committed_version(&row)?.is_some() {
             // The version is complete and stays; the next start tidies what could not be tidied.
-            work.release();
+            work.release(&error);
         } else if let Err(undone) = self.take_back(work, &row, state, &chain) {
             tracing::warn!(error = %undone.chain(), "an operation is undone at the next start");
-            work.release();
+            work.release(&undone);
         }
         self.audit_failure(&row.kind, &row.subject, outcome, &chain);
         Err(error)

@@ -66,7 +66,7 @@ impl Engine {
             .and_then(|()| work.end(state, Some(&error.chain()), |_| Ok(())));
         if let Err(undone) = ended {
             tracing::warn!(error = %undone.chain(), "a flattening is undone at the next start");
-            work.release();
+            work.release(&undone);
         }
         Err(error)
     }
@@ -100,7 +100,7 @@ impl Engine {
             let base = self.pool.image_disk(&row.image);
             let flattened = stampo_image::flatten::flatten(&overlay, &base, &working, &progress);
             work.not_cancelled()?;
-            flattened.map_err(EngineError::room(format!("flatten {}", row.name)))?;
+            flattened.map_err(|error| not_flattened(row, error))?;
             Ok(((), String::new()))
         })?;
         self.faults.reach("flatten.made");
@@ -115,4 +115,26 @@ impl Engine {
             self.audit(tx, "flatten", row.name.as_str(), "")
         })
     }
+}
+
+/// A disk may be larger than any file of the host can be; most of it is a hole, but a file's end is
+/// its size.
+fn not_flattened<E>(row: &GuestRow, error: E) -> EngineError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let act = format!("flatten {}", row.name);
+    let first: &(dyn std::error::Error + 'static) = &error;
+    let is_too_large = std::iter::successors(Some(first), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::FileTooLarge);
+    if !is_too_large {
+        return EngineError::room(act)(error);
+    }
+    let size = row.plan.disk_size;
+    let why = format!(
+        "its disk of {size} is larger than a file of this file system can be; it stays linked: keep \
+         its version, or have the home on a file system with larger files (xfs)"
+    );
+    EngineError::Conflict { act, why }
 }

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::names::GuestName;
-use stampo_driver::{ExecOutcome, ExecRequest, Power};
+use stampo_driver::{DriverError, ExecOutcome, ExecRequest, Power};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,7 +53,18 @@ impl Engine {
     /// The file that a guest's serial console is logged to.
     pub fn console_log(&self, name: &GuestName) -> Result<PathBuf, EngineError> {
         let row = self.guest_row(name)?;
-        Ok(self.driver.console_log(row.id)?)
+        // Asked first: a guest that the driver has lost is defined again.
+        let power = self.power(&row);
+        match self.driver.console_log(row.id) {
+            Err(DriverError::NotFound(_)) => Err(EngineError::Conflict {
+                act: format!("find the log of {name}"),
+                why: match power {
+                    Power::Unknown { reason } => reason,
+                    _ => format!("it is {}", row.state),
+                },
+            }),
+            other => Ok(other?),
+        }
     }
 
     /// A known_hosts file with exactly this guest's host keys, so that ssh needs no trust on first

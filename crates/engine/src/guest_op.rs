@@ -19,7 +19,7 @@ use stampo_core::ids::OperationId;
 use stampo_core::names::GuestName;
 use stampo_driver::{DriverError, StopMethod};
 use stampo_image::durable;
-use stampo_store::{GuestRow, OperationState, Tx};
+use stampo_store::{GuestRow, OperationRow, OperationState, Tx};
 
 /// In front of the name of a file that is being made in a guest's directory.
 pub(crate) const WORKING: &str = "new-";
@@ -104,18 +104,23 @@ impl Engine {
         let Some(id) = row.operation else {
             return Ok(());
         };
-        match tx.operation(id)? {
-            Some(operation) if operation.state == OperationState::Running => {
-                Err(EngineError::Conflict {
-                    act: format!("{} {}", words(verb), row.name),
-                    why: format!(
-                        "its {} is going on; wait for it, or cancel it",
-                        operation.kind
-                    ),
-                })
-            }
-            _ => Ok(()),
-        }
+        let running = |operation: &OperationRow| operation.state == OperationState::Running;
+        let Some(operation) = tx.operation(id)?.filter(running) else {
+            return Ok(());
+        };
+        let kind = &operation.kind;
+        let why = match &operation.error {
+            Some(error) if !self.is_claimed(&operation) => format!(
+                "its {kind} was interrupted, and recovery can't finish it: {error}; mend that, or \
+                 remove it: stampo rm {}",
+                row.name
+            ),
+            _ => format!("its {kind} is going on; wait for it, or cancel it"),
+        };
+        Err(EngineError::Conflict {
+            act: format!("{} {}", words(verb), row.name),
+            why,
+        })
     }
 
     /// Runs `act` on a claimed guest, settles the guest whatever came of it, and ends the operation.
@@ -131,7 +136,7 @@ impl Engine {
         if work.is_left_open()
             && let Err(error) = result
         {
-            work.release();
+            work.release(&error);
             return Err(error);
         }
         // After a failure the row in the catalog counts, not what `act` was about to make of it.
@@ -148,7 +153,7 @@ impl Engine {
             .settle_guest(&changed)
             .and_then(|()| work.end(state, why.as_deref(), |_| Ok(())));
         if let Err(error) = ended {
-            work.release();
+            work.release(&error);
             return Err(error);
         }
         self.faults.reach("guest.ended");
@@ -166,9 +171,9 @@ impl Engine {
         let ended = self
             .settle_guests(rows)
             .and_then(|()| work.end(OperationState::Done, None, |_| Ok(())));
-        match ended {
+        match &ended {
             Ok(()) => self.faults.reach("guest.ended"),
-            Err(_) => work.release(),
+            Err(error) => work.release(error),
         }
         ended
     }
@@ -251,6 +256,9 @@ impl Engine {
         let mut rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
         for row in &mut rows {
             let is_undone = match verb {
+                // It was refused, or had not yet come to the change.
+                "remove" => row.state != GuestState::Destroying,
+                "trash" => row.state != GuestState::Trashed,
                 "flatten" => row.kind == CloneKind::Linked,
                 "write_file" | "start" => true,
                 _ => false,
@@ -268,7 +276,14 @@ impl Engine {
                 failure = Some(error.chain());
             }
         }
-        self.settle_guests(&rows)?;
+        match self.settle_guests(&rows) {
+            // It has changed nothing that would have to be finished, so it holds nobody up.
+            Err(error) if matches!(verb, "define" | "start") => {
+                state = OperationState::Failed;
+                failure = Some(error.chain());
+            }
+            other => other?,
+        }
         let why = match state {
             OperationState::Undone => Some("interrupted".to_owned()),
             _ => failure,

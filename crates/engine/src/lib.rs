@@ -50,6 +50,7 @@ pub use guest_io::FILE_LIMIT_BYTES;
 pub use import::{Import, ImportSource};
 pub use passport::{PassportOf, Source};
 pub use reconcile::Recovered;
+pub use remove::Removal;
 pub use rescan::Rescanned;
 pub use scrub::{Damage, DamageOutcome, DamagedThing, Scrub, ScrubOptions, ScrubReport};
 pub use seal::Seal;

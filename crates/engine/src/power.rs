@@ -1,5 +1,6 @@
 //! Starting and stopping guests, and waiting until ssh answers.
 
+use crate::clone::disk_name;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::Ask;
@@ -7,7 +8,7 @@ use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::Network;
 use stampo_driver::{DriverError, Power, StopMethod, StoppedBy};
-use stampo_store::GuestRow;
+use stampo_store::{GuestRow, StoreError};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -22,7 +23,9 @@ const BANNER_BYTES: u64 = 255;
 impl Engine {
     /// Starts a guest unless it runs.
     pub fn start(&self, name: &GuestName) -> Result<GuestRow, EngineError> {
-        self.refuse_without_base(&self.ready_guest(name, "start")?)?;
+        let row = self.ready_guest(name, "start")?;
+        self.refuse_without_disk(&row, "start")?;
+        self.refuse_without_base(&row)?;
         let ask = Ask {
             verb: "start",
             name,
@@ -73,20 +76,46 @@ impl Engine {
     /// What a guest does now; a driver that can't tell gives `Unknown`, never `Stopped`.
     ///
     /// A complete guest that the driver has lost is defined again first: it may run all the same.
+    /// `Undefined` is only a guest that is not complete, or gone.
     pub fn power(&self, row: &GuestRow) -> Power {
-        let observe = || match self.driver.observe(row.id) {
-            Ok(power) => power,
-            Err(error) => Power::Unknown {
+        match self.observe(row) {
+            Power::Undefined if row.state == GuestState::Ready => self.power_of_lost(row),
+            power => power,
+        }
+    }
+
+    fn observe(&self, row: &GuestRow) -> Power {
+        self.driver
+            .observe(row.id)
+            .unwrap_or_else(|error| Power::Unknown {
                 reason: error.to_string(),
-            },
+            })
+    }
+
+    fn power_of_lost(&self, row: &GuestRow) -> Power {
+        let defined = match row.operation {
+            None => self.define_again(&row.name),
+            Some(_) => Ok(()),
         };
-        match observe() {
-            Power::Undefined if row.state == GuestState::Ready && row.operation.is_none() => {
-                self.define_again(&row.name);
-                observe()
+        match self.observe(row) {
+            // Whoever removes a guest says so in its row before the driver forgets it.
+            Power::Undefined if self.is_complete(row) => {
+                let why = defined.err().map(|error| format!(": {}", error.chain()));
+                let why = why.unwrap_or_default();
+                let reason =
+                    format!("its definition is lost, so nothing tells whether it runs{why}");
+                Power::Unknown { reason }
             }
             power => power,
         }
+    }
+
+    /// Whether a guest is complete still. One whose row can't be read now may be.
+    fn is_complete(&self, row: &GuestRow) -> bool {
+        let found: Result<_, StoreError> = self.store.read(|tx| tx.guest(row.id));
+        found.map_or(true, |found| {
+            found.is_some_and(|row| row.state.is_complete())
+        })
     }
 
     /// An error unless the guest is known not to run.
@@ -104,6 +133,18 @@ impl Engine {
             }
             Power::Unknown { reason } => Err(EngineError::Conflict { act, why: reason }),
         }
+    }
+
+    /// No guest is without its disk: an older catalog was put back, or somebody took it away.
+    pub(crate) fn refuse_without_disk(&self, row: &GuestRow, act: &str) -> Result<(), EngineError> {
+        let disk = self.guest_dir(row.id).join(disk_name(row.kind));
+        if disk.exists() {
+            return Ok(());
+        }
+        Err(EngineError::Conflict {
+            act: format!("{act} {}", row.name),
+            why: format!("its disk is missing: {}", disk.display()),
+        })
     }
 
     /// A linked clone can't run without the image that it reads.

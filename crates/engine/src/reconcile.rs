@@ -14,7 +14,7 @@ use stampo_core::guest::GuestState;
 use stampo_core::ids::GuestId;
 use stampo_core::names::GuestName;
 use stampo_image::process_identity::ProcessIdentity;
-use stampo_store::{OperationRow, OperationState};
+use stampo_store::{GuestRow, OperationRow, OperationState, Tx};
 use std::collections::HashSet;
 
 /// One operation that was found without its process.
@@ -67,13 +67,16 @@ impl Engine {
         let defined: HashSet<GuestId> = self.driver.list()?.into_iter().collect();
         lost.retain(|(id, _)| !defined.contains(id));
         for (_, name) in lost {
-            self.define_again(&name);
+            if let Err(error) = self.define_again(&name) {
+                tracing::warn!(guest = %name, error = %error.chain(), "a guest can't be defined");
+            }
         }
         Ok(())
     }
 
-    /// Defines a complete guest that the driver does not know.
-    pub(crate) fn define_again(&self, name: &GuestName) {
+    /// Defines a complete guest that the driver does not know. Refused without its disk, and when
+    /// another process has it by now: then it is in good hands.
+    pub(crate) fn define_again(&self, name: &GuestName) -> Result<(), EngineError> {
         let ask = Ask {
             verb: "define",
             name,
@@ -81,13 +84,21 @@ impl Engine {
             request: serde_json::Value::Null,
             detail: "the driver did not know it",
         };
-        // Another process may have it by now: then it is in good hands.
-        let Ok((operation, row)) = self.claim_guest(&ask, |_, _| Ok(())) else {
-            return;
+        let has_disk = |_: &Tx<'_>, row: &mut GuestRow| self.refuse_without_disk(row, "define");
+        let (operation, row) = self.claim_guest(&ask, has_disk)?;
+        let work = Work::new(self, operation, &Unwatched);
+        // Ended in any case: its row was not changed, so there is nothing to finish.
+        let (state, failure) = match self.settle_guest(&row) {
+            Ok(()) => (OperationState::Done, None),
+            Err(error) => (OperationState::Failed, Some(error)),
         };
-        if let Err(error) = self.with_claimed(operation, row, |_, _| Ok(())) {
-            tracing::warn!(guest = %name, error = %error.chain(), "a guest can't be defined");
+        let why = failure.as_ref().map(EngineError::chain);
+        if let Err(error) = work.end(state, why.as_deref(), |_| Ok(())) {
+            work.release(&error);
+            return Err(error);
         }
+        self.faults.reach("guest.ended");
+        failure.map_or(Ok(()), Err)
     }
 
     fn recover_one(&self, row: &OperationRow) -> Result<Recovered, EngineError> {
@@ -106,6 +117,11 @@ impl Engine {
         });
         let ended = self.store.read(|tx| tx.operation(row.id))?;
         let state = ended.map_or(OperationState::Failed, |row| row.state);
+        if let Err(error) = &result
+            && state == OperationState::Running
+        {
+            work.release(error);
+        }
         Ok(Recovered {
             kind: row.kind.clone(),
             subject: row.subject.clone(),

@@ -260,10 +260,12 @@ impl<'a> Work<'a> {
         self.left_open.load(Ordering::Relaxed)
     }
 
-    /// Lets go of an operation that could not be ended: whoever recovers next goes on with it.
-    pub(crate) fn release(&self) {
-        let released: Result<(), StoreError> =
-            self.engine.store.write(|tx| tx.release_operation(self.id));
+    /// Lets go of an operation that could not be ended, for this reason: whoever recovers next goes
+    /// on with it.
+    pub(crate) fn release(&self, why: &EngineError) {
+        let why = why.chain();
+        let release = |tx: &Tx<'_>| tx.release_operation(self.id, &why);
+        let released: Result<(), StoreError> = self.engine.store.write(release);
         if let Err(error) = released {
             tracing::error!(%error, "an operation stays claimed until this process ends");
         }

@@ -18,8 +18,8 @@ use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
 use stampo_driver_qemu::doctor::{DoctorOptions, Status, checks};
 use stampo_engine::{
-    Build, Engine, EngineError, Flatten, Freeze, Import, ImportSource, Resize, Scrub, ScrubOptions,
-    Seal, Verify,
+    Build, Engine, EngineError, Flatten, Freeze, Import, ImportSource, Removal, Resize, Scrub,
+    ScrubOptions, Seal, Verify,
 };
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, OperationRow, VersionRow};
@@ -415,11 +415,11 @@ impl Api for Local {
         self.wire_guest(&row)
     }
 
-    fn remove(&self, guests: &[GuestName], keep_s: Option<u64>) -> Reply<()> {
+    fn remove(&self, guests: &[GuestName], keep_s: Option<u64>, force: bool) -> Reply<()> {
         let keep = keep_s.map(Duration::from_secs);
         let names: Vec<&str> = guests.iter().map(GuestName::as_str).collect();
         self.engine
-            .remove_all(guests, keep)
+            .remove_all(guests, Removal { keep, force })
             .map_err(self.refuse("remove", &names.join(" ")))
     }
 

@@ -93,7 +93,9 @@ fn hints(error: &EngineError) -> Vec<String> {
             let names: Vec<&str> = clones.iter().map(|name| name.as_str()).collect();
             vec![format!("stampo clone flatten {}", names.join(" "))]
         }
-        EngineError::Partial { act: "remove", .. } => one("stampo ps, which goes on with the rest"),
+        EngineError::Partial { act: "remove", .. } => {
+            one("stampo ps --all, which goes on with the rest")
+        }
         EngineError::Partial { .. } => one("stampo ps, and the same command for the missing ones"),
         EngineError::Store(error) if error.is_damage() => damage_hints(error),
         EngineError::Driver(_) => one("stampo doctor"),

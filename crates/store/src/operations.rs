@@ -77,7 +77,7 @@ pub struct OperationRow {
     pub owner: Option<String>,
     /// Until when the claim holds without being renewed, milliseconds since 1970.
     pub lease_until_ms: i64,
-    /// Why it failed.
+    /// Why it failed; of one that is running and that nobody works on, why it could not be ended.
     pub error: Option<String>,
     /// Milliseconds since 1970.
     pub created_ms: i64,
@@ -177,11 +177,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives up the claim of a running operation, so that any process may go on with it.
-    pub fn release_operation(&self, id: OperationId) -> Result<(), StoreError> {
+    /// Gives up the claim of a running operation, so that any process may go on with it; `why` is
+    /// what kept this one from ending it.
+    pub fn release_operation(&self, id: OperationId, why: &str) -> Result<(), StoreError> {
         self.sql.execute(
-            "UPDATE operations SET owner = NULL, lease_until_ms = 0 WHERE id = ?1",
-            [id.to_string()],
+            "UPDATE operations SET owner = NULL, lease_until_ms = 0, error = ?2 WHERE id = ?1",
+            params![id.to_string(), why],
         )?;
         Ok(())
     }

@@ -52,7 +52,10 @@ pub fn ps(session: &Session, args: &PsArgs) -> Result<ExitCode, Problem> {
         .map(GuestLine)
         .collect();
     if guests.is_empty() && session.global.output == Format::Table {
-        session.note("no guests; make one: stampo clone VERSION NAME");
+        session.note(match args.all || session.api.guests(true)?.is_empty() {
+            true => "no guests; make one: stampo clone VERSION NAME",
+            false => "no guests but removed or unfinished ones: stampo ps --all",
+        });
         return Ok(ExitCode::SUCCESS);
     }
     output::rows(session.global.output, &guests)?;
@@ -75,11 +78,12 @@ fn print_one(session: &Session, guest: Guest) -> Result<ExitCode, Problem> {
 /// `rm`.
 pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
     let keep_s = args.keep.as_deref().map(seconds).transpose()?;
-    if !args.force {
-        let refused = args.guests.iter().map(|name| refuse_running(session, name));
-        refused.collect::<Reply<()>>()?;
+    if let Err(problem) = session.api.remove(&args.guests, keep_s, args.force) {
+        if problem.kind == Kind::Partial {
+            note_gone(session, &args.guests);
+        }
+        return Err(problem);
     }
-    session.api.remove(&args.guests, keep_s)?;
     for name in &args.guests {
         match keep_s {
             Some(_) => session.note(&format!(
@@ -91,14 +95,14 @@ pub fn rm(session: &Session, args: &RmArgs) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse_running(session: &Session, name: &GuestName) -> Reply<()> {
-    if session.api.guest(name)?.power != "running" {
-        return Ok(());
+/// Tells which guests a removal that failed for some took away.
+fn note_gone(session: &Session, names: &[GuestName]) {
+    for name in names {
+        let found = session.api.guest(name);
+        if found.is_err_and(|problem| problem.kind == Kind::NotFound) {
+            session.note(&format!("{name} removed"));
+        }
     }
-    let problem = Problem::new(Kind::Conflict, format!("remove {name}: it runs"));
-    Err(problem
-        .hint(format!("stampo stop {name}"))
-        .hint(format!("stampo rm --force {name}")))
 }
 
 /// A time as in `90s`, `30m`, `12h` or `7d`.

@@ -54,6 +54,8 @@ impl Engine {
         }
         for row in &mut fresh {
             row.state = GuestState::Destroying;
+            // Nothing will be written into it any more, and some of it is secret.
+            row.plan.personalisation = None;
             row.changed_ms = self.now_ms();
         }
         self.store

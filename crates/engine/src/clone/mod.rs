@@ -189,16 +189,19 @@ impl Engine {
             return self.cancel_clones(work);
         }
         let made = self.store.read(|tx| tx.guests_of_operation(work.id))?;
-        let made: Vec<GuestRow> = made
-            .into_iter()
-            .filter(|row| row.state.is_complete())
-            .collect();
+        let (made, left): (Vec<GuestRow>, Vec<GuestRow>) =
+            made.into_iter().partition(|row| row.state.is_complete());
         let failed = all - made.len();
         let Some(first) = failures.into_iter().next() else {
             work.end(OperationState::Done, None, |_| Ok(()))?;
             self.forget_secrets();
             return Ok(made);
         };
+        if !left.is_empty() {
+            // Nobody else would look for what could not be destroyed.
+            work.release(&first);
+            return Err(first);
+        }
         let chain = first.chain();
         if made.is_empty() {
             work.end(OperationState::Failed, Some(&chain), |_| Ok(()))?;
@@ -238,12 +241,22 @@ impl Engine {
         }
         tracing::warn!(guest = %row.name, error = %error.chain(), "a clone failed and is destroyed");
         row.error = Some(error.chain());
-        self.destroy(&row)?;
-        Err(error)
+        let Err(left) = self.caught(|| self.destroy(&row)) else {
+            return Err(error);
+        };
+        let act = format!(
+            "make {}; what it had made is there still, and the next command tries again to remove \
+             it ({})",
+            row.name,
+            left.chain()
+        );
+        Err(EngineError::room(act)(error))
     }
 
     fn cancel_clones(&self, work: &Work<'_>) -> Result<Vec<GuestRow>, EngineError> {
-        self.destroy_all(&self.store.read(|tx| tx.guests_of_operation(work.id))?)?;
+        let rows = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        self.destroy_all(&rows)
+            .inspect_err(|left| work.release(left))?;
         work.end(OperationState::Undone, Some("cancelled"), |tx| {
             self.audit(tx, "cancel", &work.id.to_string(), "clone")
         })?;

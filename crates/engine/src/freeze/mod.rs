@@ -147,7 +147,7 @@ impl Engine {
         let ended = match self.named_memory(&freeze.version, freeze.operation) {
             // It is complete and stays; the next start removes what could not be removed.
             Ok(Some(_)) => {
-                work.release();
+                work.release(&error);
                 Ok(())
             }
             Ok(None) => self.end_freeze(&work, &freeze.version, freeze.hidden, state, &chain),
@@ -155,7 +155,7 @@ impl Engine {
         };
         if let Err(undone) = ended {
             tracing::warn!(error = %undone.chain(), "a freeze is settled at the next start");
-            work.release();
+            work.release(&undone);
         }
         self.audit_failure("freeze", &label, state.as_str(), &chain);
         Err(error)

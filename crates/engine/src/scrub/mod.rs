@@ -81,11 +81,14 @@ impl Engine {
         });
         if work.is_left_open() {
             // A quarantine is in the catalog and not beside the bytes: recovery sees to it.
-            work.release();
-            return result.and_then(|report| {
-                let found = report.summary();
-                Err(EngineError::Damage { found })
-            });
+            let error = match result {
+                Ok(report) => EngineError::Damage {
+                    found: report.summary(),
+                },
+                Err(error) => error,
+            };
+            work.release(&error);
+            return Err(error);
         }
         let (state, why) = match &result {
             Ok(report) if report.damage.is_empty() => (OperationState::Done, None),

@@ -8,7 +8,9 @@ use stampo_core::lifecycle::{State, Verb};
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
-use stampo_engine::{Damage, DamageOutcome, Engine, EngineError, Resize, ScrubOptions, Unwatched};
+use stampo_engine::{
+    Damage, DamageOutcome, Engine, EngineError, Removal, Resize, ScrubOptions, Unwatched,
+};
 use stampo_store::OperationState;
 use std::time::Duration;
 
@@ -172,7 +174,17 @@ pub fn all() -> Vec<Case> {
         case(
             "remove_many",
             three_running,
-            |e| e.remove_all(&["app-3", "app-1", "app-2"].map(name), None),
+            |e| remove_three(e, true),
+            |e| ready(e).is_empty(),
+        ),
+        case(
+            "remove_many_stopped",
+            || {
+                with(Home::published(), |e| {
+                    clone(e, "app-{n}", &three_stopped()).map(drop)
+                })
+            },
+            |e| remove_three(e, false),
             |e| ready(e).is_empty(),
         ),
         case(
@@ -413,6 +425,13 @@ fn three() -> CloneSpec {
     }
 }
 
+fn three_stopped() -> CloneSpec {
+    CloneSpec {
+        start: Some(false),
+        ..three()
+    }
+}
+
 fn full() -> CloneSpec {
     CloneSpec {
         kind: Some(CloneKind::Full),
@@ -466,6 +485,11 @@ fn three_running() -> Home {
     with(Home::published(), |e| {
         clone(e, "app-{n}", &three()).map(drop)
     })
+}
+
+fn remove_three(engine: &Engine, force: bool) -> Result<(), EngineError> {
+    let removal = Removal { keep: None, force };
+    engine.remove_all(&["app-3", "app-1", "app-2"].map(name), removal)
 }
 
 fn one_trashed() -> Home {

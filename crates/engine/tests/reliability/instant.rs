@@ -13,7 +13,7 @@ use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
 use stampo_driver::sim::{ForkManners, SimDriver};
-use stampo_engine::{Engine, EngineError, Faults, Settings, Unwatched};
+use stampo_engine::{Engine, EngineError, Faults, Removal, Settings, Unwatched};
 use stampo_store::GuestRow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -412,7 +412,11 @@ fn purge_is_refused() {
             other => panic!("{has_twin}: {other:?}"),
         }
         let names = ["ci-1", "ci-2"].map(name);
-        engine.remove_all(&names, None).expect("removed");
+        let running = Removal {
+            keep: None,
+            force: true,
+        };
+        engine.remove_all(&names, running).expect("removed");
         engine
             .change_version(&reference("web@1"), Verb::Purge)
             .expect("nothing reads it any more");

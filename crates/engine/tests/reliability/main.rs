@@ -24,6 +24,7 @@ mod power;
 mod races;
 mod real;
 mod refusals;
+mod removal;
 mod rot;
 mod rotten_rows;
 mod seed;
@@ -92,6 +93,38 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_new_guest_that_is_trashed_too_stays_for_its_own_time",
             collect::a_new_guest_that_is_trashed_too_stays_for_its_own_time,
+        ),
+        trial(
+            "of_several_guests_none_goes_when_one_runs",
+            removal::of_several_guests_none_goes_when_one_runs,
+        ),
+        trial(
+            "a_guest_that_is_started_during_a_removal_is_not_killed",
+            removal::a_guest_that_is_started_during_a_removal_is_not_killed,
+        ),
+        trial(
+            "a_guest_that_may_run_goes_with_force_only",
+            removal::a_guest_that_may_run_goes_with_force_only,
+        ),
+        trial(
+            "a_guest_that_can_not_be_defined_is_unknown_and_free",
+            removal::a_guest_that_can_not_be_defined_is_unknown_and_free,
+        ),
+        trial(
+            "what_recovery_can_not_finish_can_be_removed",
+            removal::what_recovery_can_not_finish_can_be_removed,
+        ),
+        trial(
+            "a_clone_that_can_not_be_destroyed_yet_is_not_forgotten",
+            removal::a_clone_that_can_not_be_destroyed_yet_is_not_forgotten,
+        ),
+        trial(
+            "a_guest_whose_removal_was_given_up_is_collected",
+            removal::a_guest_whose_removal_was_given_up_is_collected,
+        ),
+        trial(
+            "a_guest_without_its_disk_is_not_defined",
+            undefined::a_guest_without_its_disk_is_not_defined,
         ),
         trial(
             "a_cancelled_operation_leaves_nothing",

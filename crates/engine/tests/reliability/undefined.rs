@@ -35,7 +35,7 @@ pub fn a_start_looks_at_no_guest() {
 
 type Act = fn(&Engine, &GuestRow);
 
-const ACTS: [(&str, Act); 7] = [
+const ACTS: [(&str, Act); 8] = [
     ("power", |e, row| assert_eq!(e.power(row), Power::Stopped)),
     ("start", |e, _| {
         drop(e.start(&name("app")).expect("started"))
@@ -48,6 +48,9 @@ const ACTS: [(&str, Act); 7] = [
     }),
     ("read a file", |e, _| {
         drop(e.read_file(&name("app"), "/etc/hostname").expect("read"));
+    }),
+    ("logs", |e, _| {
+        drop(e.console_log(&name("app")).expect("a log"))
     }),
     ("rescan", |e, _| drop(e.rescan().expect("a rescan"))),
     ("remove", |e, row| {
@@ -66,4 +69,22 @@ pub fn a_lost_guest_is_defined_when_it_is_looked_at() {
         drop(engine);
         assert_clean(&home.path(), what);
     }
+}
+
+/// An older catalog knows a guest that is gone: nothing of it is made anew, and a start says why.
+pub fn a_guest_without_its_disk_is_not_defined() {
+    let (home, engine, row) = lost();
+    let dir = home.path().join("guests").join(row.id.to_string());
+    std::fs::remove_dir_all(&dir).expect("removed");
+    assert!(matches!(engine.power(&row), Power::Unknown { .. }));
+    let error = engine.start(&name("app")).expect_err("nothing to start");
+    let said = error.chain();
+    assert!(
+        said.contains("its disk is missing") && said.contains("disk.qcow2"),
+        "{said}"
+    );
+    assert!(!dir.exists(), "a directory was made for it");
+    engine.remove(&name("app"), None).expect("removed");
+    drop(engine);
+    assert_clean(&home.path(), "removed");
 }

@@ -60,6 +60,10 @@ impl State {
                 let live = live.map(|(number, v)| (*number, v.life == Life::Retired));
                 Some(live.eq(seen.iter().map(|(number, retired)| (*number, *retired))))
             }
+            Moment::OneRuns(names) => Some(names.iter().any(|name| {
+                let guest = self.guests.get(name);
+                guest.is_some_and(|guest| guest.runs)
+            })),
             Moment::Left { now, name, id } => Some(!self.is_taken_by_gc(*now, *name, *id)),
             Moment::ReadersSeen {
                 number,
@@ -104,6 +108,17 @@ impl State {
             Moment::Made(name) => self.advance(*name, Phase::Making, Phase::Made),
             Moment::Ready(name) => self.advance(*name, Phase::Made, Phase::Ready),
             Moment::Claimed { step, name } => self.claim(step, *name),
+            Moment::Held(names) => {
+                self.decide(&Step::RemoveStopped(*names), 0).ok()?;
+                names.iter().try_for_each(|name| {
+                    self.guests.get_mut(name)?.held = Some(Held::Remove);
+                    Some(())
+                })
+            }
+            Moment::Doomed(name) => {
+                self.held(*name, Held::Remove)?.phase = Phase::Destroying;
+                Some(())
+            }
             Moment::Taken { now, name, id } => {
                 let takes = self.is_taken_by_gc(*now, *name, *id);
                 let guest = self.guests.get_mut(name).filter(|_| takes)?;

@@ -25,6 +25,10 @@ impl State {
             }
             Step::CloneSome { .. } => self.decide_clone(None),
             Step::Remove(guest) => self.free(*guest).map(drop),
+            Step::RemoveStopped(names) => {
+                let mut names = Name::in_order(*names).into_iter();
+                names.try_for_each(|name| self.free(name).map(drop))
+            }
             Step::Trash { guest, .. } | Step::Rename { guest, .. } | Step::Flatten(guest) => {
                 let found = self.free(*guest)?;
                 in_phase(found, GuestPhase::Ready)?;

@@ -1,6 +1,6 @@
 //! Tests of the oracle itself: the search, the rules and the shrinking, without any process.
 
-use super::answer::{Answer, Record, Refusal};
+use super::answer::{Answer, Collected, Fate, Record, Refusal};
 use super::script::script;
 use super::search::{Effect, Model, Operation, Timed, Verdict, search};
 use super::shrink::{Begun, Smaller};
@@ -27,6 +27,14 @@ pub fn trials() -> Vec<Trial> {
         trial("finds_a_name_given_twice", finds_a_name_given_twice),
         trial("finds_a_wrong_refusal", finds_a_wrong_refusal),
         trial("finds_a_lost_base", finds_a_lost_base),
+        trial(
+            "finds_a_guest_that_was_collected_and_brought_back",
+            finds_a_guest_that_was_collected_and_brought_back,
+        ),
+        trial(
+            "finds_a_running_guest_that_was_removed",
+            finds_a_running_guest_that_was_removed,
+        ),
         trial("finds_a_wrong_power", finds_a_wrong_power),
         trial("finds_a_lost_size", finds_a_lost_size),
         trial("follows_a_found_guest", follows_a_found_guest),
@@ -233,6 +241,56 @@ fn finds_a_wrong_refusal() {
         ]);
         assert_eq!(possible, is_right, "asked at {asked}");
     }
+}
+
+/// `g-1` is trashed, and a collection finds it so and then this becomes of it.
+fn trashed_and_collected(fate: Fate, id: u64) -> Vec<Record> {
+    let trash = Step::Trash {
+        guest: Name(1),
+        due: false,
+    };
+    let guest = Collected::Guest {
+        name: Name(1),
+        id,
+        trashed: true,
+        fate,
+    };
+    let version = Collected::Version {
+        number: 1,
+        retired: false,
+        fate: Fate::Stays,
+    };
+    let collected = Answer::Collected(vec![guest, version]);
+    vec![
+        record(0, 1, trash, Answer::Done),
+        record(2, 20, Step::Gc { now: true }, collected),
+    ]
+}
+
+fn finds_a_guest_that_was_collected_and_brought_back() {
+    let possible = |fate, id, is_brought_back: bool| {
+        let back = record(5, 6, Step::BringBack(Name(1)), Answer::Done);
+        let mut records = trashed_and_collected(fate, id);
+        records.extend(is_brought_back.then_some(back));
+        is_possible(records)
+    };
+    assert!(possible(Fate::Went, 1, false));
+    assert!(!possible(Fate::Went, 2, false), "it was another guest");
+    assert!(!possible(Fate::Failed, 1, false), "nobody was faster");
+    assert!(!possible(Fate::Went, 1, true), "one of them only");
+    assert!(possible(Fate::Failed, 1, true));
+}
+
+fn finds_a_running_guest_that_was_removed() {
+    let step = || Step::RemoveStopped([Name(1), Name(1)]);
+    let remove = |asked| record(asked, asked + 2, step(), Answer::Done);
+    let runs = |asked| claiming(asked, asked + 2, step(), Answer::Refused(Refusal::Runs));
+    assert!(is_possible(vec![remove(0)]));
+    assert!(!is_possible(vec![runs(0)]), "nobody started it");
+    assert!(!is_possible(vec![start(0, 1), remove(2)]));
+    assert!(is_possible(vec![start(0, 1), runs(2)]));
+    let stopped = vec![start(0, 1), runs(2), stop(5, 6, 1, true), remove(7)];
+    assert!(is_possible(stopped));
 }
 
 fn finds_a_lost_base() {

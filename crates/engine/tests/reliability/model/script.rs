@@ -3,6 +3,7 @@
 //! ```text
 //! clone    reserved ─→ (made ─→ ready) for each guest ─→ let go
 //! remove   claimed ─→ gone                      rename, trash, …   claimed and changed ─→ let go
+//!          if stopped: held ─→ none runs ─→ doomed ─→ gone
 //! flatten  claimed ─→ own disk ─→ let go        import, seal       claimed ─→ committed ─→ let go
 //! start    claimed ─→ runs ─→ let go            stop               found ─→ runs no more ─→ noted
 //! resize   claimed ─→ sizes ─→ let go           write a file       claimed ─→ let go, or as stop
@@ -82,6 +83,12 @@ pub enum Moment {
     Made(Name),
     /// A clone is complete.
     Ready(Name),
+    /// A step holds guests that it may remove.
+    Held([Name; 2]),
+    /// Of the guests that a step holds, one runs.
+    OneRuns([Name; 2]),
+    /// A guest that a step holds is removed.
+    Doomed(Name),
     /// A step claims a guest and changes its row.
     Claimed { step: Step, name: Name },
     /// A flattened guest has a disk of its own.
@@ -123,6 +130,7 @@ pub fn script(record: &Record) -> Vec<Moment> {
             cloned(&record.step, *version, guests)
         }
         (Step::Remove(name), Answer::Done) => removed(*name),
+        (Step::RemoveStopped(names), Answer::Done) => removed_if_stopped(*names),
         (Step::Trash { guest, .. }, Answer::Done) => {
             held(record, *guest, vec![runs(*guest, false)])
         }
@@ -178,7 +186,7 @@ impl Moment {
                 Step::WriteFile(_) => "write_file",
                 _ => return None,
             },
-            Moment::Taken { .. } => "remove",
+            Moment::Taken { .. } | Moment::Doomed(_) => "remove",
             Moment::Flattened(_) => "flatten",
             Moment::Noted(action) => action,
             Moment::Begun(_) => "import",
@@ -266,6 +274,11 @@ fn refused(record: &Record, refusal: &Refusal) -> Vec<Moment> {
             };
             vec![found(key, name, false), power]
         }
+        (Step::RemoveStopped(names), Refusal::Runs) => vec![
+            Moment::Held(*names),
+            Moment::OneRuns(*names),
+            Moment::GuestsFree(Name::in_order(*names)),
+        ],
         // It was started before the claim.
         (
             Step::Resize { guest: name, .. } | Step::Flatten(name) | Step::WriteFile(name),
@@ -313,6 +326,19 @@ fn cloned(step: &Step, number: u32, guests: &[(Name, u64)]) -> Vec<Moment> {
 
 fn removed(name: Name) -> Vec<Moment> {
     vec![claimed(&Step::Remove(name), name), Moment::Gone(name)]
+}
+
+/// None can be started while it is held, so each is asked once.
+fn removed_if_stopped(names: [Name; 2]) -> Vec<Moment> {
+    let each = Name::in_order(names);
+    let seen = each.iter().map(|name| Moment::RunsSeen {
+        name: *name,
+        runs: false,
+    });
+    let doomed = each.iter().copied().map(Moment::Doomed);
+    let gone = each.iter().copied().map(Moment::Gone);
+    let held = std::iter::once(Moment::Held(names));
+    held.chain(seen).chain(doomed).chain(gone).collect()
 }
 
 fn born(begun: Moment, number: u32, life: Life, image: u64) -> Vec<Moment> {

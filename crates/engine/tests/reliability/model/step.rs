@@ -18,6 +18,16 @@ const NAMES: u16 = 10;
 /// How many guest files systems there are to import.
 pub const SOURCES: u8 = 3;
 
+impl Name {
+    /// Both, once and in the order in which they are claimed: that of their texts.
+    pub fn in_order(mut names: [Name; 2]) -> Vec<Name> {
+        names.sort_by_key(Name::to_string);
+        let mut names = names.to_vec();
+        names.dedup();
+        names
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "g-{}", self.0)
@@ -48,8 +58,10 @@ pub enum Step {
     },
     /// Clones some guests, with the lowest free numbers as names.
     CloneSome { count: u32, full: bool },
-    /// Removes a guest at once.
+    /// Removes a guest at once, even if it runs.
     Remove(Name),
+    /// Removes two guests (or one, named twice) at once, or none if one of them runs.
+    RemoveStopped([Name; 2]),
     /// Removes a guest, restorable; with `due` only until the next collection.
     Trash { guest: Name, due: bool },
     /// Brings a guest back.
@@ -94,6 +106,7 @@ impl fmt::Display for Step {
             } => write!(f, "clone {guest}, {}, of {version}", kind(full)),
             Step::CloneSome { count, full } => write!(f, "clone {count} guests, {}", kind(full)),
             Step::Remove(guest) => write!(f, "remove {guest}"),
+            Step::RemoveStopped([one, other]) => write!(f, "remove {one} and {other} if stopped"),
             Step::Trash { guest, due: true } => write!(f, "remove {guest}, kept for no time"),
             Step::Trash { guest, due: false } => write!(f, "remove {guest}, kept for an hour"),
             Step::BringBack(guest) => write!(f, "bring back {guest}"),
@@ -134,7 +147,8 @@ pub fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         26 => clone,
         2 => some,
-        9 => guest().prop_map(Step::Remove),
+        6 => guest().prop_map(Step::Remove),
+        5 => (guest(), guest()).prop_map(|(one, other)| Step::RemoveStopped([one, other])),
         6 => (guest(), any::<bool>()).prop_map(|(guest, due)| Step::Trash { guest, due }),
         6 => guest().prop_map(Step::BringBack),
         6 => (guest(), guest()).prop_map(|(guest, to)| Step::Rename { guest, to }),

@@ -133,7 +133,8 @@ impl State {
                 change.readers = true;
                 change.taken = true;
             }),
-            Moment::Taken { name, .. } => touch
+            Moment::Held(names) | Moment::OneRuns(names) => touch.guests(names.map(Some)),
+            Moment::Taken { name, .. } | Moment::Doomed(name) => touch
                 .guests([Some(*name), None])
                 .changing(|change| change.guests = true),
             Moment::Begun(number) => touch
@@ -169,7 +170,9 @@ fn asked(step: &Step, number: u32) -> Touch {
             see.taken = true;
             see.lives = true;
         }),
-        Step::Rename { guest, to } => touch.guests([Some(*guest), Some(*to)]),
+        Step::Rename { guest, to } | Step::RemoveStopped([guest, to]) => {
+            touch.guests([Some(*guest), Some(*to)])
+        }
         Step::Remove(guest)
         | Step::Trash { guest, .. }
         | Step::BringBack(guest)

@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use stampo_core::goal::CloneKind;
 use stampo_core::plan::CloneSpec;
 use stampo_driver::StoppedBy;
-use stampo_engine::{Engine, EngineError, Faults, Resize, Settings, Unwatched};
+use stampo_engine::{Engine, EngineError, Faults, Removal, Resize, Settings, Unwatched};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -130,6 +130,11 @@ fn perform(engine: &Engine, step: &Step, number: u32) -> Result<Answer, EngineEr
         }
         Step::CloneSome { count, full } => clone(engine, "web", "g-{n}", *count, *full),
         Step::Remove(name) => engine.remove(&guest(name), None).map(|()| Answer::Done),
+        Step::RemoveStopped(names) => {
+            let stopped = Removal::default();
+            let names = names.map(|name| guest(&name));
+            engine.remove_all(&names, stopped).map(|()| Answer::Done)
+        }
         Step::Trash { guest: name, due } => {
             let keep = Duration::from_secs(if *due { 0 } else { 3600 });
             engine
