@@ -73,6 +73,8 @@ pub struct RescanReport {
     pub versions: Vec<String>,
     /// Guests.
     pub guests: Vec<String>,
+    /// Guests among them that can't run yet, and why.
+    pub undefined: Vec<(String, String)>,
     /// What could not be taken in, and why.
     pub refused: Vec<(String, String)>,
 }

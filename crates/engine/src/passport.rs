@@ -86,21 +86,42 @@ impl Engine {
                 .map(|name| self.ready_guest(name, "read the passport of"))
                 .collect::<Result<Vec<_>, _>>()?
         };
+        self.faults.reach("passport.listed");
         let mut read = Vec::new();
         let versions = VersionFactsCache::default();
         for row in rows {
-            let (source, mut facts) = self.current_facts(&row, &versions)?;
-            // What a fork showed when it was made: later forks must not show the same.
-            self.keep_recorded(&row, &mut facts, |item| item.starts_with("fork."))?;
-            if source != Source::Catalog {
-                self.store.write(|tx| tx.put_facts(row.id, &facts))?;
+            match self.read_passport(&row, &versions) {
+                Ok((source, facts)) => read.push((row, source, facts)),
+                // All that there are were asked for, and this one was removed meanwhile.
+                Err(_) if names.is_empty() && self.is_gone(&row)? => {}
+                Err(error) => return Err(error),
             }
-            read.push((row, source, facts));
         }
         // Compared only when all are recorded: two guests that are asked for together see each other.
         read.into_iter()
             .map(|(row, source, facts)| self.judge(&row, source, facts))
             .collect()
+    }
+
+    /// The facts of a guest as they are now, recorded, and where they were read.
+    fn read_passport(
+        &self,
+        row: &GuestRow,
+        versions: &VersionFactsCache,
+    ) -> Result<(Source, Vec<IdentityFact>), EngineError> {
+        let (source, mut facts) = self.current_facts(row, versions)?;
+        // What a fork showed when it was made: later forks must not show the same.
+        self.keep_recorded(row, &mut facts, |item| item.starts_with("fork."))?;
+        if source != Source::Catalog {
+            self.store.write(|tx| tx.put_facts(row.id, &facts))?;
+        }
+        Ok((source, facts))
+    }
+
+    /// Whether a guest that was complete is no more.
+    fn is_gone(&self, row: &GuestRow) -> Result<bool, EngineError> {
+        let found = self.store.read(|tx| tx.guest(row.id))?;
+        Ok(found.is_none_or(|row| !row.state.is_complete()))
     }
 
     fn judge(

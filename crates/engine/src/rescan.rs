@@ -26,6 +26,8 @@ pub struct Rescanned {
     pub versions: Vec<String>,
     /// Guests.
     pub guests: Vec<String>,
+    /// Those of the guests that the driver can't be told of, and why.
+    pub undefined: Vec<(String, String)>,
     /// Sidecars that could not be taken in, and why.
     pub refused: Vec<(String, String)>,
 }
@@ -79,7 +81,10 @@ impl Engine {
             let sidecar = path.join(GUEST);
             if sidecar.exists() {
                 match self.rescan_guest(&sidecar) {
-                    Ok(Some(name)) => found.guests.push(name),
+                    Ok(Some((name, why))) => {
+                        found.undefined.extend(why.map(|why| (name.clone(), why)));
+                        found.guests.push(name);
+                    }
                     Ok(None) => {}
                     Err(error) => found
                         .refused
@@ -215,20 +220,27 @@ impl Engine {
         Ok(())
     }
 
-    fn rescan_guest(&self, path: &Path) -> Result<Option<String>, EngineError> {
+    /// The guest that was brought back, and why it can't be used yet.
+    fn rescan_guest(&self, path: &Path) -> Result<Option<(String, Option<String>)>, EngineError> {
         let (sidecar, _) = read_sidecar::<GuestSidecar>(path)?;
         if self.guest_dir(sidecar.id).join(GUEST) != path {
             return Err(unusable(path, "it lies in the directory of another guest"));
         }
+        self.faults.reach("rescan.read");
         let disk = self
             .guest_dir(sidecar.id)
             .join(crate::clone::disk_name(sidecar.kind));
-        if !disk.exists() {
-            return Err(unusable(path, "its disk is missing"));
-        }
         let added = self.store.write_durably(|tx| {
             if tx.guest(sidecar.id)?.is_some() {
                 return Ok(None);
+            }
+            // Looked for only now: a guest that is being removed loses its directory before its
+            // row, so one without a row that has its disk is not on its way out.
+            if !disk.exists() {
+                return match path.exists() {
+                    true => Err(unusable(path, "its disk is missing")),
+                    false => Ok(None),
+                };
             }
             if tx.version(sidecar.version)?.is_none() {
                 // A linked clone needs its version's bytes, which another version may have kept
@@ -249,9 +261,14 @@ impl Engine {
         let Some(row) = added else {
             return Ok(None);
         };
-        self.driver.ensure_defined(&self.definition(&row)?)?;
-        self.record_facts(&row);
-        Ok(Some(row.name.to_string()))
+        let defined = self
+            .definition(&row)
+            .and_then(|definition| Ok(self.driver.ensure_defined(&definition)?));
+        let why = defined.err().map(|error| error.chain());
+        if why.is_none() {
+            self.record_facts(&row);
+        }
+        Ok(Some((row.name.to_string(), why)))
     }
 
     /// The salt was lost with the catalog, so the identity items are hashed anew. Those of a

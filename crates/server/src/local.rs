@@ -508,6 +508,7 @@ impl Api for Local {
         Ok(RescanReport {
             versions: found.versions,
             guests: found.guests,
+            undefined: found.undefined,
             refused: found.refused,
         })
     }

@@ -17,6 +17,9 @@ pub fn rescan(session: &Session) -> Result<ExitCode, Problem> {
             }
         }
     }
+    for (name, why) in &report.undefined {
+        session.note(&format!("{name} is back, but it can't run yet: {why}"));
+    }
     for (path, why) in &report.refused {
         session.note(&format!("not taken in: {path}: {why}"));
     }

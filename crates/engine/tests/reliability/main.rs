@@ -7,6 +7,7 @@
 //! Two tests use real machines: `real.rs` runs QEMU without anything to boot, and `speed.rs` asks
 //! for time.
 
+mod beside;
 mod cancel;
 mod cases;
 mod clean;
@@ -121,6 +122,18 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_guest_whose_removal_was_given_up_is_collected",
             removal::a_guest_whose_removal_was_given_up_is_collected,
+        ),
+        trial(
+            "the_passports_of_all_are_those_of_the_guests_that_stay",
+            beside::the_passports_of_all_are_those_of_the_guests_that_stay,
+        ),
+        trial(
+            "a_guest_that_is_removed_during_a_rescan_does_not_come_back",
+            beside::a_guest_that_is_removed_during_a_rescan_does_not_come_back,
+        ),
+        trial(
+            "a_guest_that_a_rescan_can_not_define_is_brought_back_with_a_warning",
+            beside::a_guest_that_a_rescan_can_not_define_is_brought_back_with_a_warning,
         ),
         trial(
             "a_guest_without_its_disk_is_not_defined",
