@@ -27,6 +27,7 @@ use stampo_store::{ExceptionRow, VersionRow};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The reader that proofs are made with; it shares no code with the writer.
 const PROOF_READER: &str = concat!("the ext4 reader of stampo ", env!("CARGO_PKG_VERSION"));
@@ -191,8 +192,7 @@ impl Engine {
         let outcome = self.seal_copy(work, &label, &copy, &seal.selection)?;
         self.faults.reach("seal.edited");
         let (checked, flushed) = durable::while_flushing(&copy, || {
-            self.check_sealed(work, &label, &copy, &outcome.sealed)?;
-            self.prove_disk(work, &label, &copy)
+            self.check_sealed(work, &label, &copy, &outcome.sealed)
         });
         let proof = checked?;
         flushed.map_err(EngineError::room("write the sealed disk"))?;
@@ -265,37 +265,48 @@ impl Engine {
         })
     }
 
-    /// Refuses a copy in which something removed is still to be found, or that e2fsck finds damaged.
+    /// Refuses a copy in which something removed is still to be found, or that e2fsck finds damaged;
+    /// the proof of any other. Both readers only read, so they work at the same time.
     fn check_sealed(
         &self,
         work: &Work<'_>,
         label: &str,
         copy: &Path,
         outcome: &SealOutcome,
+    ) -> Result<Proof, EngineError> {
+        refuse_residue(label, outcome)?;
+        std::thread::scope(|scope| {
+            let proving = scope.spawn(|| {
+                let start = Instant::now();
+                (proof_of(label, copy), start.elapsed())
+            });
+            let checked = self.check_filesystem(work, label, copy, outcome.root_start_bytes);
+            let proved = proving.join();
+            checked?;
+            let (proof, took) = proved.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let proof = proof?;
+            work.event(label, "prove", &in_short(&proof), took)?;
+            Ok(proof)
+        })
+    }
+
+    /// Refuses a copy that e2fsck finds damaged.
+    fn check_filesystem(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        copy: &Path,
+        start_bytes: u64,
     ) -> Result<(), EngineError> {
-        let act = || format!("seal {label}");
-        if let Some(first) = outcome.residue.first() {
-            let why = format!(
-                "bytes of {} ({}) are still on the disk, at {} and {} other places: a copy of it \
-                 is in another file; remove that file from the template, or keep the item with \
-                 --except {}",
-                first.path,
-                first.item,
-                first.offset_bytes,
-                outcome.residue.len() - 1,
-                first.item,
-            );
-            return Err(EngineError::Conflict { act: act(), why });
-        }
         work.phase(label, "e2fsck", || {
-            let verdict = check::e2fsck_clean(copy, outcome.root_start_bytes);
-            let in_copy = format!("seal {label} in {}", copy.display());
-            match verdict.map_err(EngineError::room(in_copy))? {
+            let in_copy = || format!("seal {label} in {}", copy.display());
+            let verdict = check::e2fsck_clean(copy, start_bytes);
+            match verdict.map_err(EngineError::room(in_copy()))? {
                 check::Verdict::Clean => Ok(((), "clean".to_owned())),
-                check::Verdict::Dirty(lines) => {
-                    let why = format!("e2fsck finds its filesystem damaged: {}", lines.join("; "));
-                    Err(EngineError::Conflict { act: act(), why })
-                }
+                check::Verdict::Dirty(lines) => Err(EngineError::Conflict {
+                    act: format!("seal {label}"),
+                    why: format!("e2fsck finds its filesystem damaged: {}", lines.join("; ")),
+                }),
             }
         })
     }
@@ -308,19 +319,49 @@ impl Engine {
         disk: &Path,
     ) -> Result<Proof, EngineError> {
         work.phase(label, "prove", || {
-            let device = RawFile::open_read_only(disk).map_err(EngineError::io("open", disk))?;
-            let fs = open_read(Arc::new(device))
-                .map_err(EngineError::room(format!("prove {label} sealed")))?;
-            let proof = prove(fs.as_ref(), PROOF_READER);
-            let detail = format!(
-                "{} checks, {} findings, {} unknown",
-                proof.checked.len(),
-                proof.findings.len(),
-                proof.unknown.len()
-            );
+            let proof = proof_of(label, disk)?;
+            let detail = in_short(&proof);
             Ok((proof, detail))
         })
     }
+}
+
+/// Refuses a copy in which something removed is still to be found.
+fn refuse_residue(label: &str, outcome: &SealOutcome) -> Result<(), EngineError> {
+    let Some(first) = outcome.residue.first() else {
+        return Ok(());
+    };
+    let why = format!(
+        "bytes of {} ({}) are still on the disk, at {} and {} other places: a copy of it is in \
+         another file; remove that file from the template, or keep the item with --except {}",
+        first.path,
+        first.item,
+        first.offset_bytes,
+        outcome.residue.len() - 1,
+        first.item,
+    );
+    Err(EngineError::Conflict {
+        act: format!("seal {label}"),
+        why,
+    })
+}
+
+/// The proof of a disk, by the independent reader.
+fn proof_of(label: &str, disk: &Path) -> Result<Proof, EngineError> {
+    let device = RawFile::open_read_only(disk).map_err(EngineError::io("open", disk))?;
+    let fs =
+        open_read(Arc::new(device)).map_err(EngineError::room(format!("prove {label} sealed")))?;
+    Ok(prove(fs.as_ref(), PROOF_READER))
+}
+
+/// A proof in a few words.
+fn in_short(proof: &Proof) -> String {
+    format!(
+        "{} checks, {} findings, {} unknown",
+        proof.checked.len(),
+        proof.findings.len(),
+        proof.unknown.len()
+    )
 }
 
 /// Asked of the lifecycle, so that the answer is the same as when it is done.
