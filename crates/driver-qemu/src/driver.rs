@@ -5,8 +5,9 @@ use crate::argv::{self, Machine};
 use crate::channel;
 use crate::host::Host;
 use crate::options::Options;
-use crate::place::{self, Place};
+use crate::place::Place;
 use crate::qmp::Qmp;
+use crate::record;
 use crate::wire::{Deadline, WireError, printable};
 use crate::{freeze, resume, running, start, stop, tpm};
 use stampo_agent_protocol::{Request, Response};
@@ -62,9 +63,19 @@ impl QemuDriver {
         Ok((place, definition))
     }
 
+    /// The place of a guest that is defined, by a definition that need not be of use: what a guest
+    /// does is known without it.
+    fn known(&self, id: GuestId) -> Result<Place, DriverError> {
+        let place = self.place(id);
+        match place.is_defined()? {
+            true => Ok(place),
+            false => Err(DriverError::NotFound(id)),
+        }
+    }
+
     /// The place of a guest that runs.
     fn running(&self, id: GuestId) -> Result<Place, DriverError> {
-        let (place, _) = self.defined(id)?;
+        let place = self.known(id)?;
         match running::find(&place, id)? {
             Some(_) => Ok(place),
             None => Err(DriverError::NotRunning(id)),
@@ -127,7 +138,7 @@ impl Driver for QemuDriver {
         argv::check(definition, self.host.uefi())?;
         place.ensure_dir()?;
         let Some(_lock) = place.lock(self.host.options().start_limit)? else {
-            return Err(busy(definition));
+            return Err(busy(definition.name.as_str()));
         };
         if definition.firmware() == Firmware::Uefi {
             self.ensure_vars(&place)?;
@@ -136,10 +147,10 @@ impl Driver for QemuDriver {
             self.host.swtpm().ok_or_else(tpm::missing)?;
             tpm::ensure_state(&place)?;
         }
-        if place.definition()?.as_ref() == Some(definition) {
+        if place.usable_definition()?.as_ref() == Some(definition) {
             return Ok(Ensured::Unchanged);
         }
-        place::write_json(&place.definition_path(), definition)?;
+        record::write(&place.definition_path(), definition)?;
         Ok(Ensured::Changed)
     }
 
@@ -151,7 +162,7 @@ impl Driver for QemuDriver {
     }
 
     fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError> {
-        let (place, _) = self.defined(id)?;
+        let place = self.known(id)?;
         let stopped = stop::ensure(&place, id, method);
         self.reap(Vec::new());
         stopped
@@ -159,11 +170,11 @@ impl Driver for QemuDriver {
 
     fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError> {
         let place = self.place(id);
-        let Some(definition) = place.definition()? else {
+        if !place.is_defined()? {
             return Ok(Ensured::Unchanged);
-        };
+        }
         let Some(_lock) = place.lock(self.host.options().start_limit)? else {
-            return Err(busy(&definition));
+            return Err(busy(&id.to_string()));
         };
         stop::ensure(&place, id, StopMethod::Kill)?;
         tpm::dismiss(&place);
@@ -189,7 +200,7 @@ impl Driver for QemuDriver {
     }
 
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {
-        let (place, _) = self.defined(id)?;
+        let place = self.known(id)?;
         let name = running::find(&place, id)?.ok_or(DriverError::NotRunning(id))?;
         let deadline = Deadline::after(self.host.options().start_limit);
         let set = || -> Result<(), WireError> {
@@ -206,16 +217,16 @@ impl Driver for QemuDriver {
     fn observe(&self, id: GuestId) -> Result<Power, DriverError> {
         self.reap(Vec::new());
         let place = self.place(id);
-        if !place
-            .definition_path()
-            .try_exists()
-            .map_err(DriverError::io("look for", &place.definition_path()))?
-        {
+        if !place.is_defined()? {
             return Ok(Power::Undefined);
         }
         let found = running::find(&place, id).and_then(|name| {
             let Some(name) = name else {
-                return Ok(Power::Stopped);
+                // Without a definition of use it can't be started: it is to be defined again.
+                return Ok(match place.usable_definition()? {
+                    Some(_) => Power::Stopped,
+                    None => Power::Undefined,
+                });
             };
             let uptime_ms = name
                 .uptime_ms()
@@ -304,7 +315,7 @@ impl Driver for QemuDriver {
     }
 
     fn console_log(&self, id: GuestId) -> Result<PathBuf, DriverError> {
-        Ok(self.defined(id)?.0.console_log())
+        Ok(self.known(id)?.console_log())
     }
 
     fn definition(&self, id: GuestId) -> Result<GuestDefinition, DriverError> {
@@ -336,9 +347,9 @@ impl QemuDriver {
 }
 
 /// The refusal while another process holds the guest's lock.
-pub(crate) fn busy(guest: &GuestDefinition) -> DriverError {
+pub(crate) fn busy(guest: &str) -> DriverError {
     DriverError::Busy {
-        resource: format!("guest {}", guest.name),
+        resource: format!("guest {guest}"),
         why: "another process has been starting or changing it for a long time".to_owned(),
     }
 }

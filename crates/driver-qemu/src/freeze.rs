@@ -31,7 +31,7 @@ pub(crate) fn ensure(
 ) -> Result<(Ensured, MemoryImage), DriverError> {
     let limit = host.options().start_limit;
     let Some(_lock) = place.lock(limit)? else {
-        return Err(crate::driver::busy(guest));
+        return Err(crate::driver::busy(guest.name.as_str()));
     };
     let Start::BootToFreeze { image } = &guest.start else {
         return Err(not_to_be_frozen(guest));

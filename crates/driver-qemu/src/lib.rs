@@ -25,6 +25,7 @@ mod probe;
 mod process;
 mod program;
 mod qmp;
+mod record;
 mod resume;
 mod running;
 mod start;

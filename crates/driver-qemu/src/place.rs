@@ -11,17 +11,15 @@
 //! ```
 //! The directory belongs to the caller, who may keep disks in it; the driver touches only these.
 
-use rustix::fs::{FlockOperation, flock};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use crate::record;
+use crate::wire::Deadline;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use stampo_core::ids::GuestId;
 use stampo_driver::{DriverError, GuestDefinition};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use crate::wire::Deadline;
 use std::time::Duration;
 
 /// One guest's directory.
@@ -158,9 +156,29 @@ impl Place {
         made.map_err(DriverError::io("create", &self.dir))
     }
 
-    /// The recorded definition; `None` when the guest is not defined.
+    /// The recorded definition; `None` when the guest is not defined. One that can't be used is an
+    /// error.
     pub fn definition(&self) -> Result<Option<GuestDefinition>, DriverError> {
-        read_json(&self.definition_path())
+        record::read(&self.definition_path())
+    }
+
+    /// As [`Place::definition`]; `None` also for a record that can't be used, since it says no more
+    /// than a missing one and is written anew like one.
+    pub fn usable_definition(&self) -> Result<Option<GuestDefinition>, DriverError> {
+        match self.definition() {
+            Err(error) if record::is_unusable(&error) => Ok(None),
+            read => read,
+        }
+    }
+
+    /// Whether there is a record of a definition, whatever it says.
+    pub fn is_defined(&self) -> Result<bool, DriverError> {
+        let path = self.definition_path();
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(DriverError::io("look for", &path)(e)),
+        }
     }
 
     /// Takes the guest's lock, waiting for at most `limit`. The kernel releases it when this
@@ -171,6 +189,8 @@ impl Place {
             .create(true)
             .append(true)
             .mode(0o600)
+            // A FIFO in its place would keep us waiting for a reader.
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(&path);
         let file = opened.map_err(DriverError::io("open", &path))?;
         let deadline = Deadline::after(limit);
@@ -234,43 +254,4 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), DriverError> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(DriverError::io("remove", path)(e)),
         _ => Ok(()),
     }
-}
-
-/// Reads a JSON file; `None` when it is missing.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DriverError> {
-    let text = match fs::read(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(DriverError::io("read", path))?,
-    };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|e| DriverError::io("parse", path)(e.into()))
-}
-
-/// Writes a JSON file that is worth nothing after a power cut, and then may be torn: what it says
-/// is about processes.
-pub(crate) fn write_passing_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DriverError> {
-    let write = || -> io::Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        let mut fresh = tempfile::NamedTempFile::new_in(dir)?;
-        fresh.write_all(&serde_json::to_vec_pretty(value)?)?;
-        fresh.persist(path).map(drop).map_err(|e| e.error)
-    };
-    write().map_err(DriverError::io("write", path))
-}
-
-/// Writes a JSON file so that a reader sees the old or the new content, also after a power cut.
-pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DriverError> {
-    let write = || -> io::Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        let mut fresh = tempfile::NamedTempFile::new_in(dir)?;
-        // Made whole first: the serialiser writes every bracket and comma by itself.
-        let mut text = serde_json::to_vec_pretty(value)?;
-        text.push(b'\n');
-        fresh.write_all(&text)?;
-        fresh.as_file().sync_all()?;
-        fresh.persist(path).map_err(|e| e.error)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(DriverError::io("write", path))
 }

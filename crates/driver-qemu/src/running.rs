@@ -5,8 +5,9 @@
 //! listens on it. The second finds a QEMU whose record was lost; it is then adopted by recording
 //! its name.
 
-use crate::place::{self, Place};
+use crate::place::Place;
 use crate::process::{ProcessName, is_gone};
+use crate::record;
 use crate::wire::{Deadline, Wire, WireError};
 use rustix::net::sockopt::socket_peercred;
 use stampo_core::ids::GuestId;
@@ -20,9 +21,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The guest's process; `None` when it does not run. An error means that it is not known.
 pub(crate) fn find(place: &Place, id: GuestId) -> Result<Option<ProcessName>, DriverError> {
     let path = place.process_path();
-    let recorded: Option<ProcessName> = match place::read_json(&path) {
-        // A record that can't be parsed says nothing; the socket decides.
-        Err(DriverError::Io { act: "parse", .. }) => None,
+    let recorded: Option<ProcessName> = match record::read(&path) {
+        // A record that can't be used says nothing; the socket decides.
+        Err(error) if record::is_unusable(&error) => None,
         read => read?,
     };
     if let Some(name) = recorded
@@ -35,14 +36,14 @@ pub(crate) fn find(place: &Place, id: GuestId) -> Result<Option<ProcessName>, Dr
     let found = listener(place, id).map_err(DriverError::io("look at", &place.qmp_socket()))?;
     if let Some(name) = &found {
         tracing::info!(guest = %id, pid = name.pid, "adopted a running guest");
-        record(place, name)?;
+        remember(place, name)?;
     }
     Ok(found)
 }
 
 /// Records the guest's process.
-pub(crate) fn record(place: &Place, name: &ProcessName) -> Result<(), DriverError> {
-    place::write_passing_json(&place.process_path(), name)
+pub(crate) fn remember(place: &Place, name: &ProcessName) -> Result<(), DriverError> {
+    record::write_passing(&place.process_path(), name)
 }
 
 /// Waits until the monitor of a guest that another process started listens; false when the guest's

@@ -43,7 +43,7 @@ pub(crate) fn ensure(
 ) -> Result<(Ensured, Vec<Child>), DriverError> {
     let limit = host.options().start_limit;
     let Some(_lock) = place.lock(limit)? else {
-        return Err(crate::driver::busy(guest));
+        return Err(crate::driver::busy(guest.name.as_str()));
     };
     if let Some(name) = running::find(place, guest.id)?
         && let Some(ensured) = resume::settle(guest, place, &name, Deadline::after(limit))?
@@ -186,7 +186,7 @@ fn release(place: &Place, child: &mut Child) -> Result<(), DriverError> {
     let broken = || DriverError::io("start a process in", place.dir());
     // One that has ended already is found out where its monitor is waited for.
     if let Some(name) = ProcessName::of(child.id()).map_err(broken())? {
-        running::record(place, &name)?;
+        running::remember(place, &name)?;
     }
     match child.stdin.take().map(|mut stdin| stdin.write_all(b"go\n")) {
         None | Some(Ok(())) => Ok(()),

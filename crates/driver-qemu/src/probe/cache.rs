@@ -1,9 +1,9 @@
 //! The probe's answer on disk, and what it depends on.
 
 use super::KVM;
-use crate::place;
 use crate::process;
 use crate::program::Qemu;
+use crate::record;
 use serde::{Deserialize, Serialize};
 use stampo_driver::{Acceleration, DriverError};
 use std::fs;
@@ -60,7 +60,7 @@ fn path(dir: &Path) -> PathBuf {
 
 /// The remembered answer. A file that can't be read is as good as none.
 pub(super) fn read(dir: &Path, key: &Key) -> Option<Acceleration> {
-    let entry: Entry = place::read_json(&path(dir)).ok().flatten()?;
+    let entry: Entry = record::read(&path(dir)).ok().flatten()?;
     let holds = entry.lasting || age(&path(dir)).is_some_and(|age| age < SOON);
     (entry.key == *key && holds).then_some(entry.answer)
 }
@@ -84,7 +84,7 @@ pub(super) fn write(
         answer: answer.clone(),
         lasting,
     };
-    place::write_json(&path(dir), &entry)
+    record::write(&path(dir), &entry)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod linux;
 mod memory;
 mod monitor;
 mod processes;
+mod records;
 mod support;
 
 use stampo_driver::conformance;
