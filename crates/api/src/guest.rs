@@ -129,6 +129,13 @@ pub struct FactVerdict {
 }
 
 impl Passport {
+    /// Whether nothing of the guest could be read, so that nothing was compared.
+    pub fn is_unknown(&self) -> bool {
+        self.items
+            .iter()
+            .all(|item| matches!(item.verdict, Verdict::Unknown(_)))
+    }
+
     /// Whether any item is held by another guest too.
     pub fn has_duplicates(&self) -> bool {
         self.items

@@ -4,7 +4,7 @@ use crate::clone::disk_name;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::goal::CloneKind;
-use stampo_core::identity::{IdentityFact, Verdict, verdict};
+use stampo_core::identity::{FactValue, IdentityFact, Verdict, verdict};
 use stampo_core::ids::ImageId;
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::Network;
@@ -165,10 +165,11 @@ impl Engine {
             }
             Power::Running { .. } | Power::Unknown { .. } => {
                 let rows = self.store.read(|tx| tx.facts(row.id))?;
-                Ok((
-                    Source::Catalog,
-                    rows.into_iter().map(|row| row.fact).collect(),
-                ))
+                let mut facts: Vec<IdentityFact> = rows.into_iter().map(|row| row.fact).collect();
+                if facts.is_empty() {
+                    facts.push(nothing_known());
+                }
+                Ok((Source::Catalog, facts))
             }
         }
     }
@@ -387,6 +388,18 @@ impl Engine {
             .take(1024)
             .map(str::to_owned)
             .collect())
+    }
+}
+
+/// The one item of a guest of which nothing is known, so that it does not pass for one that shares
+/// nothing.
+fn nothing_known() -> IdentityFact {
+    let why = "neither its disk nor its agent can be read now, and nothing is recorded; stop it, or \
+               give it a guest agent";
+    IdentityFact {
+        item: "passport".to_owned(),
+        location: "the whole guest".to_owned(),
+        value: FactValue::Unknown(why.to_owned()),
     }
 }
 

@@ -8,10 +8,10 @@ use stampo_core::identity::Verdict;
 use stampo_core::names::GuestName;
 use std::process::ExitCode;
 
-/// The exit code when something is shared that should not be.
-const DUPLICATES: u8 = 4;
+/// The exit code when something is shared that should not be, or nothing is known of a guest.
+const NOT_PASSED: u8 = 4;
 
-/// Prints the passports; exit code 4 when any item is duplicated.
+/// Prints the passports; exit code 4 when any item is duplicated, or a guest could not be compared.
 pub fn run(session: &Session, args: &PassportArgs) -> Result<ExitCode, Problem> {
     let passports = session.api.passports(&args.guests)?;
     match session.global.output {
@@ -27,18 +27,21 @@ pub fn run(session: &Session, args: &PassportArgs) -> Result<ExitCode, Problem> 
         }
         form => output::value(form, &passports)?,
     }
-    let duplicates = passports
-        .iter()
-        .filter(|passport| passport.has_duplicates())
-        .count();
+    let count = |is_such: fn(&Passport) -> bool| passports.iter().filter(|p| is_such(p)).count();
+    let (duplicates, unknown) = (count(Passport::has_duplicates), count(Passport::is_unknown));
+    let all = passports.len();
     if duplicates > 0 {
         session.note(&format!(
-            "{duplicates} of {} guests share identity items",
-            passports.len()
+            "{duplicates} of {all} guests share identity items"
         ));
-        return Ok(ExitCode::from(DUPLICATES));
     }
-    session.note(&format!("{} guests, nothing duplicated", passports.len()));
+    if unknown > 0 {
+        session.note(&format!("of {unknown} of {all} guests nothing is known"));
+    }
+    if duplicates + unknown > 0 {
+        return Ok(ExitCode::from(NOT_PASSED));
+    }
+    session.note(&format!("{all} guests, nothing duplicated"));
     Ok(ExitCode::SUCCESS)
 }
 
