@@ -20,9 +20,11 @@ use stampo_core::names::TemplateName;
 use stampo_core::size::ByteSize;
 use stampo_image::durable;
 use stampo_image::identity::{LeafIndex, leaf_index};
+use stampo_image::pool::Again;
 use stampo_image::progress::Progress;
 use stampo_store::{OperationRow, OperationState, VersionRow};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The key in a sealing's request that holds the draft's image, which goes when the seal is done.
@@ -132,6 +134,7 @@ impl Engine {
         self.faults.reach("born.pending");
         let data = stampo_image::pool::allocated_bytes(staged)
             .map_err(EngineError::room("measure the disk"))?;
+        self.ensure_right(work, &row.label(), staged, index)?;
         self.pool
             .publish_image(staged, index, &[])
             .map_err(EngineError::room("move the disk into the pool"))?;
@@ -140,6 +143,28 @@ impl Engine {
         row.virtual_size = ByteSize(index.size_bytes());
         row.data = ByteSize(data);
         Ok(image)
+    }
+
+    /// Looks at the disk of an image that the pool has already, whose bytes came again, and replaces
+    /// it when it is not right.
+    fn ensure_right(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        staged: &Path,
+        index: &LeafIndex,
+    ) -> Result<(), EngineError> {
+        let (start, phase) = (Instant::now(), "compare");
+        let found = self
+            .pool
+            .ensure_right(staged, index, &PhaseProgress { work, phase });
+        work.not_cancelled()?;
+        let detail = match found.map_err(EngineError::room("compare the disk in the pool"))? {
+            Again::New => return Ok(()),
+            Again::Right => "the pool has the same bytes already".to_owned(),
+            Again::Replaced(why) => format!("the disk in the pool was replaced: {why}"),
+        };
+        work.event(label, phase, &detail, start.elapsed())
     }
 
     /// The durable end of an operation that made or changed a version, its sidecar, and the
@@ -182,7 +207,9 @@ impl Engine {
             if row.image.as_ref() != Some(&draft) {
                 // Its bytes hold what was sealed away. Another version may have the same image.
                 self.remove_version_sidecar(&draft, row)?;
-                self.drop_unneeded_image(&draft, Some(work.id))?;
+                if !self.drop_unneeded_image(&draft, Some(work.id))? {
+                    self.tell_of_kept_draft(work, row, &draft)?;
+                }
             }
         }
         if let Some(download) = text(DOWNLOAD) {
@@ -192,6 +219,24 @@ impl Engine {
         work.end(OperationState::Done, None, |_| Ok(()))?;
         self.faults.reach("born.ended");
         Ok(())
+    }
+
+    /// Says that the bytes of a draft stay, with all that was sealed away, for another reason than
+    /// that another version has them.
+    fn tell_of_kept_draft(
+        &self,
+        work: &Work<'_>,
+        row: &VersionRow,
+        draft: &ImageId,
+    ) -> Result<(), EngineError> {
+        let Some(why) = self
+            .store
+            .read(|tx| self.strange_need(tx, draft, work.id))?
+        else {
+            return Ok(());
+        };
+        let detail = format!("the draft's bytes and its secrets stay in the pool: {why}");
+        work.event(&row.label(), "tidy", &detail, Duration::ZERO)
     }
 
     /// Recovery of build, import, seal and verify: finishes what was committed, takes back the rest.

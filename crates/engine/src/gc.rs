@@ -8,14 +8,13 @@ mod guests;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::images::guest_names;
 use crate::import::DOWNLOAD;
 use stampo_core::ids::{GuestId, ImageId};
 use stampo_core::lifecycle::{State, Verb};
 use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::size::ByteSize;
 use stampo_store::{GuestRow, VersionRow};
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long an interrupted download is kept.
@@ -35,6 +34,9 @@ pub struct Subject {
     /// Why.
     pub reason: String,
 }
+
+/// The names of the guests that stay and need an image.
+type Readers = HashMap<ImageId, Vec<String>>;
 
 /// What a subject is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,18 +64,22 @@ impl Engine {
     pub fn gc_plan(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
         let mut subjects = Vec::new();
         // Guests first: a version whose last readers go can go with them.
-        let mut going = BTreeSet::new();
-        for row in self.store.read(|tx| tx.guests())? {
-            let subject = self.judge_guest(&row, now);
-            if subject.goes {
-                going.insert(row.id);
+        let (guests, versions) = self
+            .store
+            .read(|tx| Ok::<_, EngineError>((tx.guests()?, tx.versions()?)))?;
+        let mut readers = Readers::new();
+        for row in guests {
+            let subject = self.judge_guest(&row, now)?;
+            if !subject.goes && row.reads_image() {
+                let of_image = readers.entry(row.image.clone()).or_default();
+                of_image.push(row.name.to_string());
             }
             subjects.push(subject);
         }
         let mut freed = Vec::new();
-        for row in self.store.read(|tx| tx.versions())? {
+        for row in versions {
             if row.state != State::Purged {
-                let subject = self.judge_version(&row, now, &going)?;
+                let subject = self.judge_version(&row, now, &readers)?;
                 freed.extend(
                     row.image
                         .filter(|_| subject.goes)
@@ -147,9 +153,9 @@ impl Engine {
         &self,
         row: &VersionRow,
         now: bool,
-        going: &BTreeSet<GuestId>,
+        readers: &Readers,
     ) -> Result<Subject, EngineError> {
-        let (goes, reason) = self.fate_of_version(row, now, going)?;
+        let (goes, reason) = self.fate_of_version(row, now, readers)?;
         let size = match &row.image {
             Some(image) => self.image_usage(image),
             None => 0,
@@ -173,36 +179,29 @@ impl Engine {
         &self,
         row: &VersionRow,
         now: bool,
-        going: &BTreeSet<GuestId>,
+        readers: &Readers,
     ) -> Result<(bool, String), EngineError> {
-        // Only a retired version can go, so only of it does it matter who reads it.
-        let mut clones = match &row.image {
-            Some(image) if row.state == State::Retired => {
-                self.store.read(|tx| tx.image_readers(image))?
-            }
-            _ => Vec::new(),
-        };
-        clones.retain(|guest| !going.contains(&guest.id));
+        let clones = row.image.as_ref().and_then(|image| readers.get(image));
         let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);
         let left_ms = row.changed_ms.saturating_add(grace_ms) - self.now_ms();
-        Ok(match row.state {
-            State::Retired if !clones.is_empty() => {
-                let names = guest_names(&clones);
-                (
-                    false,
-                    format!("read by {names}: flatten or remove them first"),
-                )
+        Ok(match (row.state, clones) {
+            (State::Retired, Some(clones)) => {
+                let mut names: Vec<&str> = clones.iter().map(String::as_str).collect();
+                names.sort_unstable_by_key(|name| (name.len(), *name));
+                let names = names.join(", ");
+                let why = format!("read by {names}: flatten or remove them first");
+                (false, why)
             }
-            State::Retired if now || left_ms <= 0 => (true, "retired".to_owned()),
-            State::Retired => {
+            (State::Retired, None) if now || left_ms <= 0 => (true, "retired".to_owned()),
+            (State::Retired, None) => {
                 let days = left_ms / 86_400_000;
                 (
                     false,
                     format!("retired, restorable for {days} more days (or: stampo gc --now)"),
                 )
             }
-            State::Failed => (true, "it could not be made".to_owned()),
-            state => (false, state.to_string()),
+            (State::Failed, _) => (true, "it could not be made".to_owned()),
+            (state, _) => (false, state.to_string()),
         })
     }
 

@@ -68,6 +68,7 @@ impl Engine {
             name: ask.name.to_string(),
         })?;
         self.refuse_if_guest_busy(tx, &row, ask.verb)?;
+        self.refuse_outdated(tx, &row, &words(ask.verb))?;
         if let Some(from) = ask.from.filter(|from| *from != row.state) {
             return Err(EngineError::Conflict {
                 act: format!("{} {}", words(ask.verb), ask.name),

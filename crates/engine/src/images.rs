@@ -4,7 +4,8 @@
 //! operation that is about to give it to a version. The question and the move out of the pool are
 //! one writing transaction, so that no other process can begin to need it in between: whoever makes
 //! a version records the image in its operation before the bytes come into the pool. Its bytes are
-//! freed after that transaction.
+//! freed after that transaction. The rows themselves are asked, never an index of them, and only
+//! rows whose checksums are right are believed.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -57,14 +58,14 @@ impl Engine {
         image: &ImageId,
         by: Option<OperationId>,
     ) -> Result<Option<String>, EngineError> {
-        if let Some(version) = tx.versions_with_image(image)?.first() {
+        if let Some(version) = tx.image_holders(image)?.first() {
             return Ok(Some(format!("{} has it", version.label())));
         }
         let readers = tx.image_readers(image)?;
         if !readers.is_empty() {
             return Ok(Some(format!("read by {}", guest_names(&readers))));
         }
-        let pending = tx.running_operations()?.into_iter().any(|operation| {
+        let pending = tx.image_workers()?.into_iter().any(|operation| {
             Some(operation.id) != by && operation.request[PENDING_IMAGE] == image.as_str()
         });
         if pending {
@@ -75,10 +76,8 @@ impl Engine {
 
     /// Whether any row that could name an image has changed by itself.
     pub(crate) fn has_doubt(&self, tx: &Tx<'_>) -> Result<bool, EngineError> {
-        for table in NAMING {
-            if tx.has_damage(table, None)? {
-                return Ok(true);
-            }
+        if damaged_of(tx, &NAMING)?.is_some() {
+            return Ok(true);
         }
         Ok(!tx.damaged_guest_ids()?.is_empty())
     }
@@ -92,10 +91,8 @@ impl Engine {
     ) -> Result<Option<String>, EngineError> {
         let may_name =
             |table: &str| format!("a damaged row of {table} may have named it: stampo store scrub");
-        for table in NAMING {
-            if tx.has_damage(table, None)? {
-                return Ok(Some(may_name(table)));
-            }
+        if let Some(table) = damaged_of(tx, &NAMING)? {
+            return Ok(Some(may_name(table)));
         }
         let damaged = tx.damaged_guest_ids()?;
         let reads_another = |id: &String| {
@@ -103,6 +100,12 @@ impl Engine {
             id.is_some_and(|id| self.reads_another_image(id, image))
         };
         Ok((!damaged.iter().all(reads_another)).then(|| may_name("guests")))
+    }
+
+    /// As [`Engine::image_doubt`], of what the rows say of versions alone.
+    pub(crate) fn version_doubt(&self, tx: &Tx<'_>) -> Result<Option<String>, EngineError> {
+        let damaged = damaged_of(tx, &["templates", "versions"])?;
+        Ok(damaged.map(|table| format!("a row of {table} is damaged: stampo store scrub")))
     }
 
     /// Whether a guest's sidecar, which is right, tells that it was made of another image.
@@ -130,6 +133,22 @@ impl Engine {
         };
         let why = "that the catalog does not know: stampo store rescan";
         Ok(Some(format!("{what} {why}")))
+    }
+
+    /// Why an image that `by` would remove has to stay, when no version that is known has it.
+    pub(crate) fn strange_need(
+        &self,
+        tx: &Tx<'_>,
+        image: &ImageId,
+        by: OperationId,
+    ) -> Result<Option<String>, EngineError> {
+        if !tx.image_holders(image)?.is_empty() {
+            return Ok(None);
+        }
+        match self.image_need(tx, image, Some(by))? {
+            Some(need) => Ok(Some(need)),
+            None => self.unknown_need(tx, image),
+        }
     }
 
     /// Whether a sidecar beside this image names a version that a rescan could bring back: one that
@@ -160,8 +179,11 @@ impl Engine {
             let path = dir.join(crate::sidecar::GUEST);
             match read_sidecar::<GuestSidecar>(&path) {
                 Ok((sidecar, _)) if sidecar.image == *image => {
-                    if !tx.has_guest(sidecar.id)? {
-                        return Ok(true);
+                    // The row itself is read: an index can still name one that is lost.
+                    match tx.guest(sidecar.id) {
+                        Ok(Some(_)) => {}
+                        Err(error) if !error.is_damage() => return Err(error.into()),
+                        _ => return Ok(true),
                     }
                 }
                 Ok(_) => {}
@@ -243,6 +265,16 @@ impl Engine {
             .filter(is_sidecar)
             .collect())
     }
+}
+
+/// The first of these tables that has a row which has changed by itself.
+fn damaged_of<'t>(tx: &Tx<'_>, tables: &[&'t str]) -> Result<Option<&'t str>, EngineError> {
+    for table in tables {
+        if tx.has_damage(table, None)? {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
 }
 
 /// Their names, for a sentence.

@@ -4,6 +4,7 @@ use crate::clone::disk_name;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::Ask;
+use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::Network;
@@ -23,9 +24,7 @@ const BANNER_BYTES: u64 = 255;
 impl Engine {
     /// Starts a guest unless it runs.
     pub fn start(&self, name: &GuestName) -> Result<GuestRow, EngineError> {
-        let row = self.ready_guest(name, "start")?;
-        self.refuse_without_disk(&row, "start")?;
-        self.refuse_without_base(&row)?;
+        self.ready_guest(name, "start")?;
         let ask = Ask {
             verb: "start",
             name,
@@ -34,7 +33,10 @@ impl Engine {
             detail: "",
         };
         // Claimed, so that nobody edits its disk or removes it meanwhile.
-        let (id, row) = self.claim_guest(&ask, |_, _| Ok(()))?;
+        let (id, row) = self.claim_guest(&ask, |_, row| {
+            self.refuse_without_disk(row, "start")?;
+            self.refuse_without_base(row)
+        })?;
         let (_, row) = self.with_claimed(id, row, |_, row| {
             self.driver.ensure_defined(&self.definition(row)?)?;
             self.start_row(row)?;
@@ -141,16 +143,17 @@ impl Engine {
         if disk.exists() {
             return Ok(());
         }
+        let (disk, name) = (disk.display(), &row.name);
         Err(EngineError::Conflict {
-            act: format!("{act} {}", row.name),
-            why: format!("its disk is missing: {}", disk.display()),
+            act: format!("{act} {name}"),
+            why: format!("its disk is missing: {disk}; put it back, or: stampo rm {name}"),
         })
     }
 
     /// A linked clone can't run without the image that it reads.
     fn refuse_without_base(&self, row: &GuestRow) -> Result<(), EngineError> {
         let base = self.pool.image_disk(&row.image);
-        if row.kind == stampo_core::goal::CloneKind::Linked && !base.exists() {
+        if row.kind == CloneKind::Linked && !base.exists() {
             let why = format!("the image that it reads is gone: {}", base.display());
             return Err(EngineError::Conflict {
                 act: format!("start {}", row.name),

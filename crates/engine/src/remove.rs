@@ -98,6 +98,7 @@ impl Engine {
         if removal.force {
             self.doom(tx, operation, &mut row, removal)?;
         } else {
+            self.refuse_outdated(tx, &row, "remove")?;
             row.operation = Some(operation);
             tx.update_guest(&row)?;
         }

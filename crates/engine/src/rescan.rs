@@ -1,6 +1,7 @@
 //! Rebuilding the catalog from the sidecars that lie beside the bytes.
 //!
-//! Only what the catalog does not know is added. A version is added in the state that its sidecar
+//! What the catalog does not know is added, and what it knows as it was before, since an older one was
+//! put back, is taken from a sidecar that is newer. A version is added in the state that its sidecar
 //! names; its bytes are believed only after `verify`, which rescan asks for in its report. A guest
 //! is added when its disk is there; whether it runs is observed by the driver as always.
 
@@ -231,8 +232,12 @@ impl Engine {
             .guest_dir(sidecar.id)
             .join(crate::clone::disk_name(sidecar.kind));
         let added = self.store.write_durably(|tx| {
-            if tx.guest(sidecar.id)?.is_some() {
-                return Ok(None);
+            let known = tx.guest(sidecar.id)?;
+            if let Some(row) = &known {
+                // The catalog is older than the disk when a backup of it was put back.
+                if row.operation.is_some() || !self.is_outdated(tx, row)? {
+                    return Ok(None);
+                }
             }
             // Looked for only now: a guest that is being removed loses its directory before its
             // row, so one without a row that has its disk is not on its way out.
@@ -252,7 +257,10 @@ impl Engine {
                 tx.insert_version(&self.tombstone(tx, &sidecar, path)?)?;
             }
             let row = guest_row(&sidecar, self.now_ms());
-            tx.insert_guest(&row)?;
+            match known {
+                Some(_) => tx.mend_guest(&row)?,
+                None => tx.insert_guest(&row)?,
+            }
             if let Some(host_name) = &sidecar.host_name {
                 tx.keep_host_name(row.id, host_name)?;
             }
@@ -311,7 +319,7 @@ pub(crate) fn version_row(
     })
 }
 
-/// The row that a guest's sidecar describes.
+/// The row that a guest's sidecar describes; changed `now_ms` if the sidecar does not tell when.
 pub(crate) fn guest_row(sidecar: &GuestSidecar, now_ms: i64) -> GuestRow {
     GuestRow {
         id: sidecar.id,
@@ -328,7 +336,10 @@ pub(crate) fn guest_row(sidecar: &GuestSidecar, now_ms: i64) -> GuestRow {
         host_keys: sidecar.host_keys.clone(),
         error: None,
         created_ms: sidecar.created_ms,
-        changed_ms: now_ms,
+        changed_ms: match sidecar.changed_ms {
+            0 => now_ms,
+            at => at,
+        },
         keep_until_ms: sidecar.keep_until_ms,
     }
 }

@@ -9,6 +9,7 @@
 use crate::born::DRAFT_IMAGE;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::scrub::place_of;
 use crate::version::Bare;
 use crate::work::{PhaseProgress, Watch, Work};
 use stampo_core::ids::{ImageId, OperationId};
@@ -132,7 +133,8 @@ impl Engine {
             why: error.to_string(),
         })?;
         self.draft(reference)?;
-        let seal = self.store.write(|tx| {
+        // Durably: the sidecar of a quarantine is written before its row is.
+        let seal = self.store.write_durably(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             self.refuse_if_busy(tx, &row)?;
             // Asked again, now that nothing else can change it.
@@ -170,8 +172,10 @@ impl Engine {
         };
         let draft = row.image.clone().ok_or_else(missing)?;
         let from = self.pool.image_disk(&draft);
-        // Without it, everything is read.
-        let before = self.pool.leaf_index(&draft).ok();
+        let Some(before) = self.draft_index(work, &label, &draft)? else {
+            let why = "its content is not that of its image id".to_owned();
+            return self.quarantine(work, row, why);
+        };
         let staging = self
             .pool
             .stage()
@@ -191,12 +195,17 @@ impl Engine {
         self.faults.reach("seal.copied");
         let outcome = self.seal_copy(work, &label, &copy, &seal.selection)?;
         self.faults.reach("seal.edited");
+        if let Some(why) = self.rot_of_draft(work, &label, &before, &from, &outcome)? {
+            return self.quarantine(work, row, why);
+        }
         let (checked, flushed) = durable::while_flushing(&copy, || {
             self.check_sealed(work, &label, &copy, &outcome.sealed)
         });
         let proof = checked?;
         flushed.map_err(EngineError::room("write the sealed disk"))?;
-        let index = self.digest_of_sealed(work, &label, before.as_ref(), &copy, &outcome)?;
+        let index = self.digest_of_sealed(work, &label, &before, &copy, &outcome)?;
+        // Only the draft's bytes were read as a whole, if ever.
+        row.verified_ms = None;
         row.proof =
             Some(serde_json::to_value(&proof).map_err(EngineError::room("record the proof"))?);
         row.state = transition(row.state, Verb::Seal, Evidence::default()).map_err(|source| {
@@ -245,22 +254,60 @@ impl Engine {
         Ok(SealedCopy { sealed, changed })
     }
 
+    /// The leaf index of a draft: the recorded one, or one that is taken of all bytes when that can't
+    /// be used. `None` when these are not the bytes of its image.
+    fn draft_index(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        draft: &ImageId,
+    ) -> Result<Option<LeafIndex>, EngineError> {
+        if let Ok(index) = self.pool.leaf_index(draft) {
+            return Ok(Some(index));
+        }
+        let disk = self.pool.image_disk(draft);
+        let index = self.take_digest(work, label, |progress| {
+            identity::leaf_index(&disk, progress)
+                .map_err(EngineError::room("take the digest of the draft"))
+        })?;
+        Ok((index.image_id() == *draft).then_some(index))
+    }
+
+    /// What is wrong with the draft where sealing changed the copy. There the copy's index is taken
+    /// of new bytes, which a bit that flipped in the draft would become part of unseen.
+    fn rot_of_draft(
+        &self,
+        work: &Work<'_>,
+        label: &str,
+        before: &LeafIndex,
+        draft: &Path,
+        outcome: &SealedCopy,
+    ) -> Result<Option<String>, EngineError> {
+        let progress = PhaseProgress {
+            work,
+            phase: "compare",
+        };
+        let now = identity::update(before, draft, &outcome.changed, &progress);
+        work.not_cancelled()?;
+        let now = now.map_err(EngineError::room(format!("read the draft {label}")))?;
+        let ranges = before.differences(&now);
+        let why = || format!("its content is not what was recorded {}", place_of(&ranges));
+        Ok((!ranges.is_empty()).then(why))
+    }
+
     /// The leaf index of the sealed copy: the draft's, `before`, with what sealing changed read
-    /// again. A bit of the draft that flipped since it was made differs from the index, so that a
-    /// verification finds it; an index that was taken of all bytes would call it right.
+    /// again. A bit of the draft that flipped since it was made, where sealing changed nothing, differs
+    /// from the index, so that a verification finds it; elsewhere see [`Engine::rot_of_draft`].
     fn digest_of_sealed(
         &self,
         work: &Work<'_>,
         label: &str,
-        before: Option<&LeafIndex>,
+        before: &LeafIndex,
         copy: &Path,
         outcome: &SealedCopy,
     ) -> Result<LeafIndex, EngineError> {
         self.take_digest(work, label, |progress| {
-            let index = match before {
-                Some(before) => identity::update(before, copy, &outcome.changed, progress),
-                None => identity::leaf_index(copy, progress),
-            };
+            let index = identity::update(before, copy, &outcome.changed, progress);
             index.map_err(EngineError::room("take the digest of the sealed disk"))
         })
     }

@@ -24,7 +24,7 @@ use stampo_core::names::{GuestName, TemplateName};
 use stampo_core::plan::GuestPlan;
 use stampo_core::size::ByteSize;
 use stampo_image::{durable, regular};
-use stampo_store::{ExceptionRow, GuestRow, VersionRow};
+use stampo_store::{ExceptionRow, GuestRow, Tx, VersionRow};
 use std::path::{Path, PathBuf};
 
 /// The form of the files. A file of a higher form is refused, never guessed at.
@@ -32,6 +32,10 @@ pub(crate) const FORMAT: u32 = 1;
 
 /// The name of a guest's sidecar in its directory.
 pub(crate) const GUEST: &str = "guest.json";
+
+/// Why nothing is done to a guest whose row is older than its sidecar.
+pub(crate) const OUTDATED: &str = "its sidecar is newer than the catalog: an older catalog was put \
+                                   back; take in what is newer: stampo store rescan";
 
 /// The largest sidecar that is read.
 pub(crate) const LIMIT_BYTES: u64 = 16 << 20;
@@ -85,6 +89,9 @@ pub(crate) struct GuestSidecar {
     pub plan: GuestPlan,
     pub host_keys: Vec<String>,
     pub created_ms: i64,
+    /// When the row was last changed of which this was written; 0 if it was not noted then.
+    #[serde(default)]
+    pub changed_ms: i64,
     /// When a trashed guest may be taken away for good.
     pub keep_until_ms: Option<i64>,
 }
@@ -122,12 +129,40 @@ impl Engine {
     /// Writes a guest's sidecar into its directory. A guest that is still being made is described
     /// as it will be.
     pub(crate) fn write_guest_sidecar(&self, row: &GuestRow) -> Result<(), EngineError> {
-        let (label, host_name) = self.store.read(|tx| {
-            let label = tx.version_label(row.version)?;
-            Ok::<_, EngineError>((label, tx.host_name(row.id)?))
-        })?;
-        let sidecar = guest_sidecar(row, label.unwrap_or_default(), host_name);
+        let sidecar = self.store.read(|tx| sidecar_of_row(tx, row))?;
         write_sidecar(&self.guest_dir(row.id).join(GUEST), &sidecar)
+    }
+
+    /// Refuses to act on a guest whose sidecar is right and newer than its row: what the row says
+    /// was so once, and acting on it would overwrite what is so now.
+    pub(crate) fn refuse_outdated(
+        &self,
+        tx: &Tx<'_>,
+        row: &GuestRow,
+        act: &str,
+    ) -> Result<(), EngineError> {
+        if !self.is_outdated(tx, row)? {
+            return Ok(());
+        }
+        Err(EngineError::Conflict {
+            act: format!("{act} {}", row.name),
+            why: OUTDATED.to_owned(),
+        })
+    }
+
+    /// Whether a guest's sidecar is right and newer than its row. One that can't be read says
+    /// nothing.
+    pub(crate) fn is_outdated(&self, tx: &Tx<'_>, row: &GuestRow) -> Result<bool, EngineError> {
+        let path = self.guest_dir(row.id).join(GUEST);
+        match read_sidecar::<GuestSidecar>(&path) {
+            // Few are newer at all: only of those is the rest compared.
+            Ok((sidecar, Protection::Right))
+                if sidecar.id == row.id && sidecar.changed_ms > row.changed_ms =>
+            {
+                sidecar.is_newer(&sidecar_of_row(tx, row)?)
+            }
+            _ => Ok(false),
+        }
     }
 }
 
@@ -155,6 +190,12 @@ pub(crate) fn version_sidecar(
     })
 }
 
+/// The sidecar that a guest's row would have.
+fn sidecar_of_row(tx: &Tx<'_>, row: &GuestRow) -> Result<GuestSidecar, EngineError> {
+    let label = tx.version_label(row.version)?.unwrap_or_default();
+    Ok(guest_sidecar(row, label, tx.host_name(row.id)?))
+}
+
 /// The content of a guest's sidecar.
 pub(crate) fn guest_sidecar(
     row: &GuestRow,
@@ -180,7 +221,53 @@ pub(crate) fn guest_sidecar(
         },
         host_keys: row.host_keys.clone(),
         created_ms: row.created_ms,
+        changed_ms: row.changed_ms,
         keep_until_ms: row.keep_until_ms,
+    }
+}
+
+/// A sidecar that says how old it is.
+pub(crate) trait Dated: Serialize + DeserializeOwned {
+    /// When the row was last changed of which it was written, in milliseconds since 1970.
+    fn changed_ms(&self) -> i64;
+
+    /// Without what may differ from the row while the sidecar is right.
+    fn content(&self) -> Result<Value, EngineError>;
+
+    /// Whether it says the same as `other`.
+    fn is_same(&self, other: &Self) -> Result<bool, EngineError> {
+        Ok(self.content()? == other.content()?)
+    }
+
+    /// Whether it shows that an older catalog was put back: it says something else than `row`, as
+    /// the row's sidecar would be, and is newer.
+    fn is_newer(&self, row: &Self) -> Result<bool, EngineError> {
+        Ok(self.changed_ms() > row.changed_ms() && !self.is_same(row)?)
+    }
+}
+
+impl Dated for VersionSidecar {
+    fn changed_ms(&self) -> i64 {
+        self.changed_ms
+    }
+
+    fn content(&self) -> Result<Value, EngineError> {
+        serde_json::to_value(self).map_err(EngineError::room("compare a sidecar"))
+    }
+}
+
+impl Dated for GuestSidecar {
+    fn changed_ms(&self) -> i64 {
+        self.changed_ms
+    }
+
+    /// A guest's row also changes in what its sidecar does not hold.
+    fn content(&self) -> Result<Value, EngineError> {
+        let undated = GuestSidecar {
+            changed_ms: 0,
+            ..self.clone()
+        };
+        serde_json::to_value(undated).map_err(EngineError::room("compare a sidecar"))
     }
 }
 

@@ -101,7 +101,8 @@ impl Engine {
         })
     }
 
-    fn quarantine(
+    /// Ends an operation by putting its version, whose bytes are not what they were, into quarantine.
+    pub(crate) fn quarantine(
         &self,
         work: &Work<'_>,
         mut row: VersionRow,

@@ -55,18 +55,15 @@ impl Engine {
     }
 
     /// What the lifecycle's rules look at.
-    pub(crate) fn evidence(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<Evidence, EngineError> {
+    fn evidence(&self, tx: &Tx<'_>, row: &VersionRow, verb: Verb) -> Result<Evidence, EngineError> {
         let open_findings = match &row.proof {
             None => None,
             Some(proof) => Some(self.open_findings(tx, row.id, proof)?),
         };
-        let linked_clones = match &row.image {
-            // Another version with the same image keeps the bytes, so its clones do not count.
-            Some(image) if tx.versions_with_image(image)?.len() <= 1 => {
-                tx.image_reader_count(image)?
-            }
-            // Their memory image is this version's alone.
-            _ => forks(tx, row)?.len(),
+        // Every guest is looked at for this, which only one verb needs.
+        let linked_clones = match verb {
+            Verb::Purge => in_the_way(tx, row)?.len(),
+            _ => 0,
         };
         Ok(Evidence {
             open_findings,
@@ -106,7 +103,7 @@ impl Engine {
         let mut row = self.store.write_durably(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             self.refuse_if_busy(tx, &row)?;
-            let evidence = self.evidence(tx, &row)?;
+            let evidence = self.evidence(tx, &row, verb)?;
             row.state = transition(row.state, verb, evidence).map_err(|source| {
                 if let Refusal::HasLinkedClones(_) = source {
                     return self.linked_clones_error(tx, &row);
@@ -136,6 +133,13 @@ impl Engine {
     /// Refuses to give bytes up while a row that may need them can't be believed.
     fn refuse_doubtful_purge(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<(), EngineError> {
         let doubt = match &row.image {
+            // Another version keeps the bytes, unless one of these two rows is wrong. A memory image
+            // goes, and a fork may need it.
+            Some(image)
+                if tx.image_holders(image)?.len() > 1 && self.memory_dirs(image)?.is_empty() =>
+            {
+                self.version_doubt(tx)?
+            }
             Some(image) => self.image_doubt(tx, image)?,
             None => None,
         };
@@ -174,23 +178,12 @@ impl Engine {
     }
 
     fn linked_clones_error(&self, tx: &Tx<'_>, row: &VersionRow) -> EngineError {
-        let clones = row.image.as_ref().map(|image| {
-            if tx.versions_with_image(image)?.len() <= 1 {
-                tx.image_readers(image)
-            } else {
-                forks(tx, row)
-            }
-        });
-        match clones {
-            Some(Ok(rows)) => EngineError::HasLinkedClones {
+        match in_the_way(tx, row) {
+            Ok(rows) => EngineError::HasLinkedClones {
                 label: row.label(),
                 clones: rows.into_iter().map(|guest| guest.name).collect(),
             },
-            Some(Err(error)) => error.into(),
-            None => EngineError::HasLinkedClones {
-                label: row.label(),
-                clones: Vec::new(),
-            },
+            Err(error) => error.into(),
         }
     }
 
@@ -266,9 +259,17 @@ impl Engine {
     }
 }
 
-/// The instant clones of a version that have not been flattened.
-fn forks(tx: &Tx<'_>, row: &VersionRow) -> Result<Vec<GuestRow>, StoreError> {
-    let mut guests = tx.guests_of_version(row.id)?;
-    guests.retain(|guest| guest.kind == CloneKind::Linked && guest.plan.fork.is_some());
-    Ok(guests)
+/// The guests for which a version is not purged: all that read its image, if no other version keeps
+/// that; if one does, only instant clones that have not been flattened, since a memory image is one
+/// version's alone.
+fn in_the_way(tx: &Tx<'_>, row: &VersionRow) -> Result<Vec<GuestRow>, StoreError> {
+    let Some(image) = &row.image else {
+        return Ok(Vec::new());
+    };
+    let mut readers = tx.image_readers(image)?;
+    if tx.image_holders(image)?.len() > 1 {
+        let is_fork = |guest: &GuestRow| guest.version == row.id && guest.plan.fork.is_some();
+        readers.retain(|guest| guest.kind == CloneKind::Linked && is_fork(guest));
+    }
+    Ok(readers)
 }

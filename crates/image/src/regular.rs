@@ -19,6 +19,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     open_as(path, false)
 }
 
+/// Whether an error of [`open`] says that what lies there is no regular file, a link included.
+pub fn is_not_one(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
 /// As [`open`], for reading and writing.
 pub fn open_writable(path: &Path) -> io::Result<File> {
     open_as(path, true)
@@ -82,9 +87,13 @@ mod tests {
         for path in [&*pipe, &*socket, dir.path(), Path::new("/dev/zero")] {
             let error = open(path).expect_err("no regular file");
             assert_eq!(error.to_string(), "it is no regular file", "{path:?}");
+            assert!(is_not_one(&error), "{path:?}");
             assert!(open_writable(path).is_err(), "{path:?}");
         }
-        assert!(open(&link).is_err());
+        assert!(is_not_one(&open(&link).expect_err("a link")));
+        assert!(!is_not_one(
+            &open(&dir.path().join("none")).expect_err("nothing")
+        ));
         assert_eq!(read(&file, 5).expect("read"), b"bytes");
         let error = read(&file, 4).expect_err("one byte too many");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);

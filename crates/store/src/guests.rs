@@ -55,6 +55,16 @@ pub struct NicRow {
 }
 
 impl GuestRow {
+    /// Whether it needs the image that it was made of: a linked clone always, a full one while it is
+    /// being made.
+    pub fn reads_image(&self) -> bool {
+        let is_being_made = matches!(
+            self.state,
+            GuestState::Planned | GuestState::DiskReady | GuestState::Defined
+        );
+        self.kind == CloneKind::Linked || is_being_made
+    }
+
     fn nics(&self) -> Vec<NicRow> {
         use stampo_core::personalisation::Network;
         let reserve = |nic: &stampo_core::plan::NicPlan| NicRow {
@@ -69,7 +79,7 @@ impl GuestRow {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<GuestRow, StoreError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<GuestRow, StoreError> {
     const TABLE: &str = "guests";
     let kind: String = row.get("kind")?;
     Ok(GuestRow {
@@ -256,34 +266,6 @@ impl Tx<'_> {
             [operation.to_string()],
             read,
         )
-    }
-
-    /// The guests that were made of this version, by name.
-    pub fn guests_of_version(&self, version: VersionId) -> Result<Vec<GuestRow>, StoreError> {
-        let sql = "SELECT * FROM guests WHERE version_id = ?1 ORDER BY length(name), name";
-        collect(
-            &mut self.sql.prepare_cached(sql)?,
-            [version.to_string()],
-            read,
-        )
-    }
-
-    /// The guests that need this image, by name: linked clones, and full clones that are still
-    /// being made of it.
-    pub fn image_readers(&self, image: &ImageId) -> Result<Vec<GuestRow>, StoreError> {
-        let sql = "SELECT * FROM guests WHERE image_id = ?1
-             AND (kind = 'linked' OR state IN ('planned', 'disk_ready', 'defined'))
-             ORDER BY length(name), name";
-        collect(&mut self.sql.prepare_cached(sql)?, [image.as_str()], read)
-    }
-
-    /// How many guests need this image, as [`Tx::image_readers`] lists them.
-    pub fn image_reader_count(&self, image: &ImageId) -> Result<usize, StoreError> {
-        let sql = "SELECT count(*) FROM guests WHERE image_id = ?1
-             AND (kind = 'linked' OR state IN ('planned', 'disk_ready', 'defined'))";
-        let mut statement = self.sql.prepare_cached(sql)?;
-        let count: u32 = statement.query_row([image.as_str()], |row| row.get(0))?;
-        Ok(count as usize)
     }
 
     /// Id and name of every guest in this state that no operation holds.

@@ -15,6 +15,7 @@ mod convert;
 mod exceptions;
 mod facts;
 mod guests;
+mod needs;
 mod operations;
 mod schema;
 mod scrubs;

@@ -102,7 +102,7 @@ pub struct EventRow {
     pub duration_ms: Option<u64>,
 }
 
-fn read(row: &Row<'_>) -> Result<OperationRow, StoreError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<OperationRow, StoreError> {
     Ok(OperationRow {
         id: parsed(row, "operations", "id")?,
         kind: row.get("kind")?,

@@ -55,7 +55,7 @@ impl VersionRow {
 const SELECT: &str = "SELECT versions.*, templates.name AS template FROM versions
     JOIN templates ON templates.id = versions.template_id";
 
-fn read(row: &Row<'_>) -> Result<VersionRow, StoreError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<VersionRow, StoreError> {
     const TABLE: &str = "versions";
     let proof: Option<String> = row.get("proof")?;
     Ok(VersionRow {

@@ -7,6 +7,7 @@
 use super::{Subject, SubjectKind};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::sidecar::OUTDATED;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::GuestId;
 use stampo_core::size::ByteSize;
@@ -15,8 +16,11 @@ use stampo_store::{GuestRow, OperationRow, Tx};
 use std::collections::HashMap;
 
 impl Engine {
-    pub(super) fn judge_guest(&self, row: &GuestRow, now: bool) -> Subject {
+    pub(super) fn judge_guest(&self, row: &GuestRow, now: bool) -> Result<Subject, EngineError> {
         let (mut goes, mut reason) = self.fate_of_guest(row, now);
+        if goes && self.store.read(|tx| self.is_outdated(tx, row))? {
+            (goes, reason) = (false, OUTDATED.to_owned());
+        }
         // Asked once: no trashed guest can be started, and who trashes one holds it until it is
         // stopped. One that runs was trashed by an older catalog only.
         if goes && row.state == GuestState::Trashed {
@@ -31,13 +35,13 @@ impl Engine {
                 }
             }
         }
-        Subject {
+        Ok(Subject {
             kind: SubjectKind::Guest(row.id),
             name: row.name.to_string(),
             size: ByteSize(self.guest_usage(row)),
             goes,
             reason,
-        }
+        })
     }
 
     /// Whether a guest goes by what its row says, and why.
@@ -133,6 +137,7 @@ impl Engine {
             name: name.to_owned(),
         })?;
         self.refuse_if_guest_busy(tx, &row, "remove")?;
+        self.refuse_outdated(tx, &row, "remove")?;
         let why = match self.fate_of_guest(&row, now) {
             // It was brought back and renamed: who was shown the list doesn't know this name.
             (true, _) if row.name.as_str() != name => format!("named {}", row.name),

@@ -10,12 +10,10 @@ use super::{Damage, DamageOutcome, DamagedThing, ScrubReport};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::sidecar::{
-    GUEST, GuestSidecar, Protection, VersionSidecar, guest_sidecar, read_sidecar, version_sidecar,
-    write_sidecar,
+    Dated, GUEST, GuestSidecar, Protection, VersionSidecar, guest_sidecar, read_sidecar,
+    version_sidecar, write_sidecar,
 };
 use crate::work::Work;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use stampo_core::ids::{GuestId, VersionId};
 use stampo_core::lifecycle::State;
 use stampo_store::Tx;
@@ -34,7 +32,6 @@ struct Expected<T> {
     path: PathBuf,
     name: String,
     sidecar: T,
-    changed_ms: i64,
     made_of: Vec<Rows>,
 }
 
@@ -53,23 +50,6 @@ enum Found {
     Newer,
     /// Not as its rows say, or damaged, and left so: why.
     Left(String, &'static str),
-}
-
-/// How old a sidecar says that it is, if it says so.
-trait Dated {
-    fn changed_ms(&self) -> Option<i64>;
-}
-
-impl Dated for VersionSidecar {
-    fn changed_ms(&self) -> Option<i64> {
-        Some(self.changed_ms)
-    }
-}
-
-impl Dated for GuestSidecar {
-    fn changed_ms(&self) -> Option<i64> {
-        None
-    }
 }
 
 impl Engine {
@@ -109,7 +89,7 @@ impl Engine {
 
     /// Checks one sidecar, and writes it again when it is not right. It is judged a second time
     /// in a writing transaction, in which no other process can change its row.
-    fn scrub_sidecar<T: Serialize + DeserializeOwned + Dated>(
+    fn scrub_sidecar<T: Dated>(
         &self,
         report: &mut ScrubReport,
         what: DamagedThing,
@@ -122,7 +102,7 @@ impl Engine {
             return Ok(());
         };
         report.sidecars_read += 1;
-        if matches!(judge(&first), Found::Right) {
+        if matches!(judge(&first)?, Found::Right) {
             return Ok(());
         }
         let settled = self.store.write(|tx| {
@@ -156,7 +136,6 @@ impl Engine {
         Ok(version_sidecar(&row, exceptions).map(|sidecar| Expected {
             path: self.version_sidecar_path(&sidecar.image, row.id),
             name: row.label(),
-            changed_ms: row.changed_ms,
             made_of: vec![
                 ("versions", Some(("id", row.id.to_string()))),
                 ("templates", None),
@@ -190,7 +169,6 @@ impl Engine {
             path: dir.join(GUEST),
             name: row.name.to_string(),
             sidecar: guest_sidecar(&row, label, tx.host_name(row.id)?),
-            changed_ms: row.changed_ms,
             made_of: vec![
                 ("guests", Some(("id", row.id.to_string()))),
                 ("versions", Some(("id", row.version.to_string()))),
@@ -209,29 +187,24 @@ fn readable<T>(row: Result<Option<T>, stampo_store::StoreError>) -> Result<Optio
     }
 }
 
-fn judge<T: Serialize + DeserializeOwned + Dated>(expected: &Expected<T>) -> Found {
+fn judge<T: Dated>(expected: &Expected<T>) -> Result<Found, EngineError> {
     let (sidecar, protection) = match read_sidecar::<T>(&expected.path) {
         Ok(read) => read,
-        Err(error) => return Found::Damaged(error.chain()),
+        Err(error) => return Ok(Found::Damaged(error.chain())),
     };
-    let is_newer = sidecar
-        .changed_ms()
-        .is_some_and(|at| at > expected.changed_ms);
-    match (is_same(&sidecar, &expected.sidecar), protection) {
+    let is_same = sidecar.is_same(&expected.sidecar)?;
+    Ok(match (is_same, protection) {
         (true, Protection::Right) => Found::Right,
         (true, _) => Found::Unprotected,
-        (false, Protection::Right) if is_newer => Found::Newer,
+        (false, Protection::Right) if sidecar.is_newer(&expected.sidecar)? => Found::Newer,
         (false, _) => Found::Damaged("it says something else than the catalog".to_owned()),
-    }
+    })
 }
 
 /// Judges a sidecar and writes it again when it is not right and its rows are. A sidecar that can't
 /// be written is no reason to look at nothing else.
-fn mend<T: Serialize + DeserializeOwned + Dated>(
-    tx: &Tx<'_>,
-    expected: &Expected<T>,
-) -> Result<Found, EngineError> {
-    let found = judge(expected);
+fn mend<T: Dated>(tx: &Tx<'_>, expected: &Expected<T>) -> Result<Found, EngineError> {
+    let found = judge(expected)?;
     let why = match &found {
         Found::Unprotected => "it has no checksum",
         Found::Damaged(why) => why,
@@ -248,13 +221,6 @@ fn mend<T: Serialize + DeserializeOwned + Dated>(
         Ok(()) => found,
         Err(error) => Found::Left(format!("{why}; {}", error.chain()), LOOK_AT_HOST),
     })
-}
-
-fn is_same<T: Serialize>(one: &T, other: &T) -> bool {
-    match (serde_json::to_value(one), serde_json::to_value(other)) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
 }
 
 fn record<T>(report: &mut ScrubReport, what: DamagedThing, expected: Expected<T>, found: Found) {

@@ -207,6 +207,11 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
         }
         let sidecar = json(&dir.join("guest.json"), what);
         assert_eq!(sidecar["name"], name.as_str(), "{what}");
+        let written_ms = sidecar["changed_ms"].as_i64().expect("a time");
+        assert!(
+            (1..=row.changed_ms).contains(&written_ms),
+            "{what}: the sidecar of {name} is newer than its row"
+        );
         assert_eq!(sidecar["state"], row.state.as_str(), "{what}: {name}");
         assert_eq!(sidecar["kind"], row.kind.as_str(), "{what}: {name}");
         assert_eq!(

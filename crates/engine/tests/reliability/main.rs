@@ -27,6 +27,7 @@ mod real;
 mod refusals;
 mod removal;
 mod rot;
+mod rotten_index;
 mod rotten_rows;
 mod seed;
 mod speed;
@@ -192,6 +193,10 @@ fn plain() -> Vec<Trial> {
             older::an_older_catalog_learns_newer_states,
         ),
         trial(
+            "an_older_catalog_collects_no_guest_that_was_brought_back",
+            older::an_older_catalog_collects_no_guest_that_was_brought_back,
+        ),
+        trial(
             "a_full_clone_of_a_purged_version_comes_back",
             older::a_full_clone_of_a_purged_version_comes_back,
         ),
@@ -206,6 +211,14 @@ fn plain() -> Vec<Trial> {
         trial(
             "real_guests_are_found_again",
             real::real_guests_are_found_again,
+        ),
+        trial(
+            "of_a_running_guest_without_records_nothing_passes",
+            real::of_a_running_guest_without_records_nothing_passes,
+        ),
+        trial(
+            "guests_with_damaged_definitions_are_not_stuck",
+            real::guests_with_damaged_definitions_are_not_stuck,
         ),
         trial(
             "a_lost_catalog_comes_back_as_it_was",
@@ -224,8 +237,32 @@ fn plain() -> Vec<Trial> {
             rot::sealing_hides_no_rot_of_the_draft,
         ),
         trial(
+            "sealing_finds_rot_in_what_it_changes",
+            rot::sealing_finds_rot_in_what_it_changes,
+        ),
+        trial(
+            "sealing_without_a_leaf_index_finds_rot_anywhere",
+            rot::sealing_without_a_leaf_index_finds_rot_anywhere,
+        ),
+        trial(
+            "good_bytes_that_come_again_replace_wrong_ones",
+            rot::good_bytes_that_come_again_replace_wrong_ones,
+        ),
+        trial(
             "each_of_a_thousand_flipped_bits_is_found",
             rot::each_of_a_thousand_flipped_bits_is_found,
+        ),
+        trial(
+            "an_index_that_hides_a_clone_releases_no_image",
+            rotten_index::an_index_that_hides_a_clone_releases_no_image,
+        ),
+        trial(
+            "an_index_that_hides_a_version_releases_no_image",
+            rotten_index::an_index_that_hides_a_version_releases_no_image,
+        ),
+        trial(
+            "an_index_that_hides_an_operation_releases_no_image",
+            rotten_index::an_index_that_hides_an_operation_releases_no_image,
         ),
         trial(
             "of_a_damaged_row_and_a_damaged_sidecar_nothing_is_mended",
@@ -246,6 +283,14 @@ fn plain() -> Vec<Trial> {
         trial(
             "an_image_that_a_damaged_guest_without_a_sidecar_may_read_stays",
             rotten_rows::an_image_that_a_damaged_guest_without_a_sidecar_may_read_stays,
+        ),
+        trial(
+            "a_draft_that_a_damaged_row_may_need_is_told_of",
+            rotten_rows::a_draft_that_a_damaged_row_may_need_is_told_of,
+        ),
+        trial(
+            "a_version_whose_image_another_keeps_goes_for_all_doubt",
+            rotten_rows::a_version_whose_image_another_keeps_goes_for_all_doubt,
         ),
         trial(
             "a_damaged_guest_holds_no_image_of_others",

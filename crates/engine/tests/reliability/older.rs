@@ -2,11 +2,14 @@
 
 use crate::clean::assert_clean;
 use crate::home::*;
+use crate::rot::scrub;
 use stampo_core::goal::CloneKind;
+use stampo_core::guest::GuestState;
 use stampo_core::ids::ImageId;
 use stampo_core::lifecycle::{State, Verb};
 use stampo_core::plan::CloneSpec;
-use stampo_engine::{Engine, Unwatched};
+use stampo_driver::Power;
+use stampo_engine::{DamageOutcome, DamagedThing, Engine, Removal, Unwatched};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -115,15 +118,74 @@ pub fn an_older_catalog_learns_newer_states() {
     put_back(backup.path(), &home.path());
     let engine = home.engine();
     assert_eq!(kind(&engine, "app"), CloneKind::Linked, "it is older");
-    // Settling a guest removes the disk of the other kind: here it is the only one.
-    engine
-        .rename(&name("app"), &name("db"))
-        .expect("renamed, and nothing removed");
+    assert_outdated(&engine);
     assert_eq!(disks(&home.path()), before);
-    engine.rescan().expect("a rescan");
+    let found = engine.rescan().expect("a rescan");
+    assert_eq!(found.guests, ["app"], "{found:?}");
     let row = engine.version_row(&reference("web@1")).expect("a version");
     assert_eq!(row.state, State::Retired);
+    assert_eq!(kind(&engine, "app"), CloneKind::Full);
+    engine
+        .rename(&name("app"), &name("db"))
+        .expect("now its row is the newest");
     assert_eq!(disks(&home.path()), before);
+    assert_eq!(scrub(&engine).expect("a scrub").damage, []);
+    drop(engine);
+    assert_clean(&home.path(), "after a rescan of what is newer");
+}
+
+/// Nothing is done to `app` by its row, and its sidecar stays; each says what to do.
+fn assert_outdated(engine: &Engine) {
+    let told = |why: &str| assert!(why.contains("stampo store rescan"), "{why}");
+    let refused = [
+        engine.rename(&name("app"), &name("db")).map(drop),
+        engine.start(&name("app")).map(drop),
+        engine.remove_all(&[name("app")], Removal::default()),
+    ];
+    for refused in refused {
+        told(&refused.expect_err("its row is older").chain());
+    }
+    let report = scrub(engine).expect("a scrub");
+    let guest = report
+        .damage
+        .iter()
+        .find(|damage| damage.what == DamagedThing::GuestSidecar)
+        .expect("found");
+    assert_eq!(guest.outcome, DamageOutcome::Open, "{guest:?}");
+    told(&guest.remedy);
+}
+
+/// A guest is brought back and runs; then a backup is put back from when it was removed.
+pub fn an_older_catalog_collects_no_guest_that_was_brought_back() {
+    let home = one_guest();
+    let backup = tempfile::tempdir().expect("a directory");
+    let engine = home.engine();
+    let kept = engine.remove(&name("app"), Some(Duration::ZERO));
+    kept.expect("trashed");
+    drop(engine);
+    back_up(&home.path(), backup.path());
+    std::thread::sleep(Duration::from_millis(2));
+    let engine = home.engine();
+    engine.restore_guest(&name("app")).expect("brought back");
+    engine.start(&name("app")).expect("started");
+    drop(engine);
+    put_back(backup.path(), &home.path());
+    for now in [false, true] {
+        let engine = home.engine();
+        let subjects = engine.gc(now).expect("collected");
+        let app = subjects.iter().find(|s| s.name == "app").expect("listed");
+        assert!(
+            !app.goes && app.reason.contains("stampo store rescan"),
+            "{app:?}"
+        );
+    }
+    let engine = home.engine();
+    engine.rescan().expect("a rescan");
+    let row = engine.guest_row(&name("app")).expect("a guest");
+    assert_eq!(row.state, GuestState::Ready);
+    assert!(matches!(engine.power(&row), Power::Running { .. }));
+    drop(engine);
+    assert_clean(&home.path(), "after a rescan of what was brought back");
 }
 
 /// Purges the only version, loses the catalog, and has `app` brought back from what is on disk.

@@ -5,11 +5,12 @@
 use crate::clean::assert_clean;
 use crate::crash::run_child;
 use crate::home::*;
+use stampo_core::identity::Verdict;
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
 use stampo_driver::{Driver, Power};
 use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
-use stampo_engine::Engine;
+use stampo_engine::{Engine, Source};
 use std::path::Path;
 
 /// The driver of a home with real guests.
@@ -120,4 +121,52 @@ pub fn real_guests_are_found_again() {
     assert_eq!(processes(&home), 0, "it runs without a guest");
     drop(engine);
     assert_clean(&home, "a lost guest removed");
+}
+
+/// A guest without an agent runs when the catalog is lost: nothing of it can be compared.
+pub fn of_a_running_guest_without_records_nothing_passes() {
+    let ground = ground();
+    let home = ground.0.path();
+    clone(&recovered(&home), "app", &small()).expect("cloned");
+    let passport = |engine: &Engine| engine.passports(&[]).expect("a passport").remove(0);
+    let recorded = passport(&recovered(&home));
+    assert_eq!(recorded.source, Source::Catalog);
+    let is_unknown = |(_, verdict): &(_, Verdict)| matches!(verdict, Verdict::Unknown(_));
+    assert!(!recorded.items.iter().any(is_unknown), "{recorded:?}");
+
+    lose_catalog(&home);
+    let engine = recovered(&home);
+    engine.rescan().expect("a rescan");
+    let nothing = passport(&engine);
+    assert_eq!(nothing.source, Source::Catalog);
+    assert_eq!(nothing.items.len(), 1, "{nothing:?}");
+    assert!(nothing.items.iter().all(is_unknown), "{nothing:?}");
+
+    engine.stop(&name("app"), true).expect("stopped");
+    let read = passport(&engine);
+    assert_eq!(read.source, Source::Disk);
+    assert!(read.items.len() > 5, "{read:?}");
+}
+
+/// What the driver wrote down of guests is damaged: each is stopped, started, read and removed.
+pub fn guests_with_damaged_definitions_are_not_stuck() {
+    let ground = ground();
+    let home = ground.0.path();
+    clone(&recovered(&home), "app", &small()).expect("cloned");
+    let first = pid(&recovered(&home), "app");
+    let tear = || {
+        let engine = recovered(&home);
+        let row = engine.guest_row(&name("app")).expect("a guest");
+        let dir = home.join("guests").join(row.id.to_string());
+        std::fs::write(dir.join("definition.json"), "{").expect("torn");
+        engine
+    };
+    assert_eq!(pid(&tear(), "app"), first, "it runs on");
+    tear().stop(&name("app"), true).expect("stopped");
+    assert_eq!(processes(&home), 0);
+    tear().start(&name("app")).expect("started");
+    assert_clean(&home, "a damaged definition was written anew");
+    tear().remove(&name("app"), None).expect("removed");
+    assert_eq!(processes(&home), 0);
+    assert_clean(&home, "a guest with a damaged definition was removed");
 }

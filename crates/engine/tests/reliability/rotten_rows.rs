@@ -164,6 +164,53 @@ pub fn an_image_that_a_damaged_guest_without_a_sidecar_may_read_stays() {
     assert!(disk.exists());
 }
 
+/// A home with `app`, a linked clone whose row has rotted and whose sidecar is lost.
+fn doubtful() -> (Home, Engine) {
+    let home = one_guest();
+    let engine = home.engine();
+    let app = engine.guest_row(&name("app")).expect("a guest");
+    let dir = home.path().join("guests").join(app.id.to_string());
+    fs::remove_file(dir.join("guest.json")).expect("removed");
+    rot(&home.path(), "guests", "UPDATE guests SET kind = 'full'");
+    (home, engine)
+}
+
+/// What was sealed away lies in the draft's bytes; if they can't go, somebody is told.
+pub fn a_draft_that_a_damaged_row_may_need_is_told_of() {
+    let (home, engine) = doubtful();
+    let other = home.path().with_file_name("other.raw");
+    make_filesystem(&other, &[("etc/other", "yes")]);
+    import(&engine, "other", &other).expect("imported");
+    seal(&engine, "other").expect("sealed");
+    let read = |tx: &stampo_store::Tx<'_>| {
+        let last = tx.recent_operations(1)?.remove(0);
+        tx.events_after(last.id, 0)
+    };
+    let events = engine.store().read(read).expect("events");
+    let told = events.iter().find(|event| event.phase == "tidy");
+    let detail = &told.expect("a word of the draft").detail;
+    let parts = ["the draft's bytes", "row of guests", "stampo store scrub"];
+    assert!(parts.iter().all(|part| detail.contains(part)), "{detail}");
+}
+
+/// With another version that has its image, no byte goes with a version, whatever a guest needs.
+pub fn a_version_whose_image_another_keeps_goes_for_all_doubt() {
+    let (_home, engine) = doubtful();
+    let disk = disk(&engine);
+    for twin in ["one", "two"] {
+        import(&engine, twin, &disk).expect("imported");
+    }
+    let purged = engine.change_version(&reference("one@1"), Verb::Purge);
+    purged.expect("web@1 keeps the bytes");
+    assert!(disk.exists());
+    // Whether it keeps them is not known from a row that has rotted.
+    let sql = "UPDATE versions SET virtual_bytes = 512 WHERE state = 'published'";
+    rot(engine.home(), "versions", sql);
+    let refused = engine.change_version(&reference("two@1"), Verb::Purge);
+    let why = refused.expect_err("web@1 is in doubt").chain();
+    assert!(why.contains("row of versions"), "{why}");
+}
+
 /// A guest whose sidecar tells that it is of another image holds only that one.
 pub fn a_damaged_guest_holds_no_image_of_others() {
     let home = one_guest();

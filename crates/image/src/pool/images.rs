@@ -19,7 +19,7 @@ const DISK: &str = "disk.raw";
 /// Name of an image's leaf index.
 const LEAVES: &str = "leaves.bin";
 /// Permission bits of a published disk: nobody writes to it.
-const DISK_MODE: u32 = 0o444;
+pub(super) const DISK_MODE: u32 = 0o444;
 /// Permission bits of the files beside it.
 const SIDECAR_MODE: u32 = 0o600;
 /// A sidecar that is larger was not written by stampo.
@@ -30,7 +30,8 @@ const MAX_SIDECAR_BYTES: u64 = 256 << 20;
 pub enum Published {
     /// The image is new; the path of its disk.
     Created(PathBuf),
-    /// An image with the same content was there; its disk stays, sidecars were added.
+    /// An image with the same id was there; its disk stays, sidecars were added. Whether that is
+    /// right is the question of [`Pool::ensure_right`].
     Unchanged(PathBuf),
 }
 
@@ -286,7 +287,7 @@ impl Pool {
 }
 
 /// Refuses a staged disk that is not as long as its index says.
-fn check_size(staged: &Path, index: &LeafIndex) -> Result<(), PoolError> {
+pub(super) fn check_size(staged: &Path, index: &LeafIndex) -> Result<(), PoolError> {
     let found_bytes = std::fs::metadata(staged)
         .map_err(PoolError::while_doing("measure", staged))?
         .len();

@@ -14,9 +14,11 @@
 //! image belongs to which version is the catalog's.
 
 mod images;
+mod replace;
 mod staging;
 
 pub use images::{Image, Published, Scan};
+pub use replace::Again;
 pub use staging::{Staging, Swept};
 
 use crate::durable::{DurableError, ensure_dir, ensure_removed};

@@ -3,9 +3,10 @@
 use super::flip::Flip;
 use super::store::Pristine;
 use super::{DamageOutcome, DamagedThing, only, scrub};
-use crate::home::try_open;
+use crate::home::{reference, try_open};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
+use stampo_core::lifecycle::Verb;
 use stampo_engine::{Engine, EngineError, ScrubReport};
 use std::path::Path;
 
@@ -72,12 +73,24 @@ pub fn flipped(home: &Path, whole: &Pristine, flip: &Flip, what: &str) -> String
         return HARMLESS.to_owned();
     }
     let found = try_open(home).and_then(|engine| {
+        keeps_bases(home, &engine, whole, what);
         let report = scrub(&engine)?;
         Ok((engine, report))
     });
     match found {
         Ok((engine, report)) => in_rows(&engine, whole, &report, what),
         Err(error) => refused(&error, what),
+    }
+}
+
+/// Whatever has changed, and before anybody has looked for it: a purge deletes nothing that a linked
+/// clone reads. Nearly always it is refused, for one reason or another.
+fn keeps_bases(home: &Path, engine: &Engine, whole: &Pristine, what: &str) {
+    for version in ["web@1", "old@1"] {
+        let _ = engine.change_version(&reference(version), Verb::Purge);
+    }
+    for disk in whole.bases(home) {
+        assert!(disk.exists(), "{what}: {} is gone", disk.display());
     }
 }
 

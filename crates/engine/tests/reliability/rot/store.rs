@@ -176,6 +176,13 @@ impl Pristine {
         self.users[image].clone()
     }
 
+    /// The disks that linked clones read.
+    pub fn bases(&self, home: &Path) -> Vec<PathBuf> {
+        let read = self.users.iter().filter(|(_, users)| !users.1.is_empty());
+        let disk = |image: &String| home.join("images").join(image).join("disk.raw");
+        read.map(|(image, _)| disk(image)).collect()
+    }
+
     /// The version or the guest of a file.
     pub fn subjects_of(&self, path: &Path) -> Vec<String> {
         self.subjects[path].clone()
