@@ -44,24 +44,9 @@ pub(crate) fn check(
     let image = dir.complete()?;
     check_qemu(&image, host, dir)?;
     let facts = host.facts(Some(&image.machine_type))?;
-    let mut lines = lines(&argv::build(guest, place, &facts)?, &facts);
-    plug_as_frozen(&mut lines, &image.machine);
+    let lines = lines(&argv::build(guest, place, &facts)?, &facts);
     dir.check_fits(&image, DRIVER, &lines, guest)?;
     Ok(image)
-}
-
-/// Lets a guest be on a bridge whose memory was frozen on the user-mode network. That leaves all
-/// work of an interface to the guest, and a bridge takes that as well; the other way round the
-/// guest would leave to the host what the host does not do.
-fn plug_as_frozen(lines: &mut [String], frozen: &[String]) {
-    let (any, bridge) = ("-netdev user", "-netdev bridge");
-    let frozen = frozen.iter().filter(|line| line.starts_with("-netdev "));
-    let own = lines.iter_mut().filter(|line| line.starts_with("-netdev "));
-    for (own, frozen) in own.zip(frozen) {
-        if own == bridge && frozen == any {
-            any.clone_into(own);
-        }
-    }
 }
 
 /// A machine's lines, with the processor where the guest sees the host's own.

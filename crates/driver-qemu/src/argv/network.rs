@@ -4,8 +4,12 @@ use super::{Arguments, quoted};
 use serde_json::json;
 use stampo_core::hardware::NicModel;
 use stampo_core::network::UserNetwork;
-use stampo_driver::{DriverError, GuestDefinition, Link};
+use stampo_driver::{DriverError, GuestDefinition, Link, Start};
 use std::net::Ipv4Addr;
+
+/// The address that QEMU's user-mode network lends first, and the one below it.
+const USUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+const BELOW_USUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 14);
 
 /// The PCI slot of the first interface on q35's root bus; eight follow each other.
 const FIRST_SLOT: usize = 0x10;
@@ -18,7 +22,9 @@ pub(super) fn add(args: &mut Arguments, guest: &GuestDefinition) -> Result<(), D
                 ssh_port,
                 guest_address,
             } => {
-                args.pair("-netdev", user(&netdev, *ssh_port, *guest_address)?);
+                let resumes = matches!(guest.start, Start::Resume { .. });
+                let option = user(&netdev, *ssh_port, *guest_address, resumes)?;
+                args.pair("-netdev", option);
             }
             Link::Bridge { bridge } => {
                 args.pair(
@@ -63,8 +69,15 @@ fn user(
     netdev: &str,
     ssh_port: Option<u16>,
     address: Option<(Ipv4Addr, u8)>,
+    resumes: bool,
 ) -> Result<String, DriverError> {
     let mut option = format!("user,id={netdev}");
+    // QEMU's DHCP server is saved with the guest: its first address stays lent to the frozen one,
+    // and a fork gets the second. So that is made to be the one that all other guests have.
+    let shifted = resumes && address.is_none();
+    if shifted {
+        option.push_str(&format!(",dhcpstart={BELOW_USUAL}"));
+    }
     if let Some((address, prefix)) = address {
         let UserNetwork {
             network,
@@ -77,9 +90,11 @@ fn user(
         ));
     }
     if let Some(port) = ssh_port {
-        let address = address
-            .map(|(address, _)| address.to_string())
-            .unwrap_or_default();
+        let address = match address {
+            Some((address, _)) => address.to_string(),
+            None if shifted => USUAL.to_string(),
+            None => String::new(),
+        };
         option.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-{address}:22"));
     }
     Ok(option)

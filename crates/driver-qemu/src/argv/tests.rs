@@ -119,6 +119,8 @@ fn a_guest_that_is_frozen_and_one_that_goes_on() {
             r#"-object {"id":"ram0","mem-path":"/images/abc/memory-1/memory","qom-type":"memory-backend-file","readonly":true,"rom":"off","share":false,"size":536870912}"#,
             "-incoming defer",
             "-S",
+            // The first address stays lent to the frozen guest; the second is the usual one.
+            "-netdev user,id=net0,dhcpstart=10.0.2.14,hostfwd=tcp:127.0.0.1:22001-10.0.2.15:22",
         ]
     );
     assert_eq!(

@@ -36,7 +36,7 @@ const HOOKS: Duration = Duration::from_secs(30);
 const BECOME_LIMIT: Duration = Duration::from_secs(90);
 
 /// How long a fork may take to get its addresses once its links are up.
-const CONNECT: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(60);
 
 /// How much longer than that its answer may take.
 const ANSWER: Duration = Duration::from_secs(15);
