@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stampo_driver::DriverError;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -84,6 +84,7 @@ pub(crate) fn write_passing<T: Serialize>(path: &Path, value: &T) -> Result<(), 
 }
 
 /// Writes a JSON file so that a reader sees the old or the new content, also after a power cut.
+/// The new content is there for good when the directory is made durable.
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), DriverError> {
     let write = || -> io::Result<()> {
         let dir = path.parent().unwrap_or(Path::new("/"));
@@ -93,8 +94,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), DriverEr
         text.push(b'\n');
         fresh.write_all(&text)?;
         fresh.as_file().sync_all()?;
-        fresh.persist(path).map_err(|e| e.error)?;
-        File::open(dir)?.sync_all()
+        fresh.persist(path).map(drop).map_err(|e| e.error)
     };
     write().map_err(DriverError::io("write", path))
 }

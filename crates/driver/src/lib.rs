@@ -211,6 +211,9 @@ pub trait Driver: Send + Sync {
     /// Records the definition (firmware variables and TPM state are made here, the disks exist).
     /// A changed definition of a stopped guest replaces the old one; of a running guest it takes
     /// effect at the next start.
+    ///
+    /// What it writes is whole after a power loss, or as it was before, until the caller has made
+    /// the guest's directory durable, which has files of the caller's own.
     fn ensure_defined(&self, definition: &GuestDefinition) -> Result<Ensured, DriverError>;
 
     /// Starts the guest unless it runs.

@@ -197,9 +197,9 @@ impl Engine {
         let act = || format!("read the passport of {}", row.name);
         let salt = self.salt()?;
         let of_version = self.version_facts(&row.image, &salt, versions)?;
-        let disk = self.open_disk(row, false)?;
+        let (disk, is_untouched) = self.open_compared(row)?;
         let shell = self.shell_facts(row, Some(disk.as_ref()))?;
-        let mut facts = if self.is_untouched(row)? && !of_version.inside.is_empty() {
+        let mut facts = if is_untouched && !of_version.inside.is_empty() {
             with_shell(&of_version.inside, &shell, &salt)
         } else {
             let reader = open_read(disk).map_err(EngineError::room(act()))?;
@@ -209,18 +209,19 @@ impl Engine {
         Ok(facts)
     }
 
-    /// Whether every byte of a guest's disk is the version's: nothing was written to its overlay.
-    fn is_untouched(&self, row: &GuestRow) -> Result<bool, EngineError> {
+    /// A guest's disk, and whether every byte of it is the version's: nothing was written to its
+    /// overlay.
+    fn open_compared(&self, row: &GuestRow) -> Result<(Arc<dyn BlockDevice>, bool), EngineError> {
         if row.kind != CloneKind::Linked {
-            return Ok(false);
+            return Ok((self.open_disk(row, false)?, false));
         }
         let path = self.guest_dir(row.id).join(disk_name(row.kind));
         let overlay = Overlay::open_read_only(&path, &self.pool.image_disk(&row.image));
-        let overlay = overlay.map_err(EngineError::room("open the overlay"))?;
-        let own = overlay
-            .own_ranges()
-            .map_err(EngineError::io("read", path))?;
-        Ok(own.is_empty())
+        let overlay =
+            overlay.map_err(EngineError::room(format!("open the disk of {}", row.name)))?;
+        let is_untouched = overlay.is_untouched();
+        let is_untouched = is_untouched.map_err(EngineError::io("read", path))?;
+        Ok((Arc::new(overlay), is_untouched))
     }
 
     /// The facts of the version that has this image.

@@ -52,6 +52,14 @@ pub fn partial_path(path: &Path) -> PathBuf {
 ///
 /// Two callers that write the same path at once must hold a lease: they share a temporary name.
 pub fn write_file_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
+    write_file_whole(path, bytes, mode)?;
+    fsync_parent(path)
+}
+
+/// As [`write_file_durably`], without waiting for the name: after a power loss the file is as it was
+/// or has these bytes, until somebody makes its directory durable. For the first of several files
+/// in one directory, the last of which is waited for.
+pub fn write_file_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
     let partial = partial_path(path);
     let fail = |act| DurableError::while_doing(act, path);
     let mut file = create_partial(&partial)?;
@@ -59,7 +67,7 @@ pub fn write_file_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Du
     file.set_permissions(Permissions::from_mode(mode))
         .map_err(fail("set the mode of"))?;
     file.sync_all().map_err(fail("fsync"))?;
-    rename_durably(&partial, path)
+    rename(&partial, path)
 }
 
 /// Opens a new empty file of mode 0600 at `partial`, in place of what a crash left there.
@@ -85,13 +93,18 @@ pub fn create_partial(partial: &Path) -> Result<File, DurableError> {
 /// Its bytes must be durable already. An existing file at `to` is replaced; a directory only when
 /// it is empty.
 pub fn rename_durably(from: &Path, to: &Path) -> Result<(), DurableError> {
-    std::fs::rename(from, to).map_err(DurableError::while_doing("rename to", to))?;
+    rename(from, to)?;
     fsync_parent(to)?;
     if from.parent() != to.parent() {
         fsync_parent(from)
     } else {
         Ok(())
     }
+}
+
+/// Renames a file whose bytes are durable, without waiting for the new name.
+pub fn rename(from: &Path, to: &Path) -> Result<(), DurableError> {
+    std::fs::rename(from, to).map_err(DurableError::while_doing("rename to", to))
 }
 
 /// Waits until a file's bytes, size and mode are durable.

@@ -20,7 +20,7 @@ use imago::{
 };
 use std::fs::File;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -99,6 +99,8 @@ pub struct Overlay {
     path: PathBuf,
     size_bytes: u64,
     writable: bool,
+    /// Whether [`BlockDevice::flush`] waits for the overlay's name, too.
+    flush_name: bool,
     /// Reading and writing share it; discarding breaks mappings and needs it alone.
     access: RwLock<FormatAccess<Storage>>,
     /// Given back after `access` has written what it still held: fields are dropped in order.
@@ -198,9 +200,18 @@ impl Overlay {
             path: path.to_owned(),
             size_bytes,
             writable: true,
+            flush_name: true,
             access: RwLock::new(access),
             _locks: [lock, base.lock],
         })
+    }
+
+    /// From now on a flush waits for the bytes only: for an overlay that gets its true name, and
+    /// that made durable, when it is complete.
+    #[must_use]
+    pub fn under_working_name(mut self) -> Self {
+        self.flush_name = false;
+        self
     }
 
     /// Opens the overlay `path` of the raw file `base` for reading and writing.
@@ -248,6 +259,7 @@ impl Overlay {
             path: path.to_owned(),
             size_bytes,
             writable,
+            flush_name: true,
             access,
             _locks,
         })
@@ -255,8 +267,27 @@ impl Overlay {
 
     /// The ranges that the overlay holds itself, in order; everything else is the base's.
     pub fn own_ranges(&self) -> io::Result<Vec<OwnRange>> {
-        let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         let mut ranges = Vec::new();
+        self.each_own(|range| {
+            ranges.push(range);
+            ControlFlow::Continue(())
+        })?;
+        Ok(ranges)
+    }
+
+    /// Whether every byte is the base's.
+    pub fn is_untouched(&self) -> io::Result<bool> {
+        let mut is_untouched = true;
+        self.each_own(|_| {
+            is_untouched = false;
+            ControlFlow::Break(())
+        })?;
+        Ok(is_untouched)
+    }
+
+    /// Tells `each` of every range that the overlay holds itself, in order, until it breaks.
+    fn each_own(&self, mut each: impl FnMut(OwnRange) -> ControlFlow<()>) -> io::Result<()> {
+        let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         let mut at = 0;
         while at < self.size_bytes {
             let (mapping, length) = access.get_shallow_mapping(at, self.size_bytes - at)?;
@@ -264,17 +295,20 @@ impl Overlay {
                 return Err(io::Error::other("the overlay ends before its size"));
             }
             let range = at..at + length;
-            match mapping {
+            let own = match mapping {
                 ShallowMapping::Indirect { .. }
                 | ShallowMapping::Zero {
                     explicit: false, ..
-                } => {}
-                ShallowMapping::Zero { .. } => ranges.push(OwnRange::Zeros(range)),
-                _ => ranges.push(OwnRange::Data(range)),
+                } => None,
+                ShallowMapping::Zero { .. } => Some(OwnRange::Zeros(range)),
+                _ => Some(OwnRange::Data(range)),
+            };
+            if own.is_some_and(|own| each(own).is_break()) {
+                break;
             }
             at += length;
         }
-        Ok(ranges)
+        Ok(())
     }
 
     /// Refuses an access that is not inside the disk.
@@ -331,8 +365,11 @@ impl BlockDevice for Overlay {
         let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         access.flush()?;
         access.sync()?;
-        // The overlay's name may be as new as its bytes.
-        fsync_parent(&self.path).map_err(|error| error.source)
+        if self.flush_name {
+            // It may be as new as its bytes.
+            fsync_parent(&self.path).map_err(|error| error.source)?;
+        }
+        Ok(())
     }
 
     fn is_writable(&self) -> bool {

@@ -149,8 +149,10 @@ fn a_new_overlay_holds_nothing_itself_and_costs_little() {
     create_overlay(&path, &base, 1 << 40).expect("create");
     let overlay = Overlay::open_writable(&path, &base).expect("open");
     assert_eq!(overlay.own_ranges().expect("list"), []);
+    assert!(overlay.is_untouched().expect("look"));
     overlay.write_at(0, &[1; 10]).expect("write");
     overlay.discard(512 << 10, 65_536).expect("discard");
+    assert!(!overlay.is_untouched().expect("look"));
     let own = overlay.own_ranges().expect("list");
     assert_eq!(
         own,

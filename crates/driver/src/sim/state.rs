@@ -148,15 +148,13 @@ impl Shelf {
             .map_err(|e| DriverError::io("encode", dir)(e.into()))?;
         let path = self.state_path(guest.definition.id);
         let fresh = path.with_extension("new");
-        // Durable, as a real driver's definition is.
+        // Its bytes are durable and its name is not, as with a real driver's definition.
         let written = File::create(&fresh).and_then(|mut file| {
             file.write_all(&text)?;
             file.sync_all()
         });
         written.map_err(DriverError::io("write", &fresh))?;
-        fs::rename(&fresh, &path).map_err(DriverError::io("rename", &fresh))?;
-        let synced = File::open(dir).and_then(|dir| dir.sync_all());
-        synced.map_err(DriverError::io("sync", dir))
+        fs::rename(&fresh, &path).map_err(DriverError::io("rename", &fresh))
     }
 
     pub fn remove(&self, id: GuestId) -> Result<Ensured, DriverError> {

@@ -2,6 +2,10 @@
 //!
 //! The whole step is repeated when it did not come to its rename: whatever lies under the working
 //! name is thrown away first. So no half-edited disk can ever be taken for a good one.
+//!
+//! The bytes of each file are durable before it gets its name; the names are made durable together,
+//! with the guest's sidecar. So after a power loss the disk may be missing again, see
+//! `super::steps`.
 
 use super::{disk_name, extra_disk_name};
 use crate::engine::Engine;
@@ -10,9 +14,10 @@ use crate::guest_op::WORKING;
 use crate::sidecar;
 use serde::{Deserialize, Serialize};
 use stampo_core::goal::CloneKind;
+use stampo_core::personalisation::Personalisation;
 use stampo_core::size::ByteSize;
-use stampo_guest::fs::{open_read, open_write};
-use stampo_guest::personalise::{FilesystemUuid, GuestSecrets, personalise};
+use stampo_guest::fs::open_write;
+use stampo_guest::personalise::{FilesystemUuid, GuestSecrets, partition_ids_in_use, personalise};
 use stampo_image::copy::{Method, Used, copy_image};
 use stampo_image::device::{BlockDevice, Unflushed};
 use stampo_image::durable;
@@ -45,7 +50,10 @@ impl Engine {
         let dir = self.guest_dir(row.id);
         let disk = dir.join(disk_name(row.kind));
         if disk.exists() {
-            row.host_keys = self.made(row)?.host_keys;
+            if row.plan.fork.is_none() {
+                // A fork's come from the running guest, and are in its row by then.
+                row.host_keys = self.made(row)?.host_keys;
+            }
             return Ok("was there".to_owned());
         }
         let working = dir.join(format!("{WORKING}{}", disk_name(row.kind)));
@@ -67,8 +75,7 @@ impl Engine {
             write(&dir.join("made.json"), &text)?;
         }
         self.faults.reach("clone.disk.before-rename");
-        durable::rename_durably(&working, &disk)
-            .map_err(EngineError::room("name the guest's disk"))?;
+        durable::rename(&working, &disk).map_err(EngineError::room("name the guest's disk"))?;
         row.host_keys = made.host_keys;
         let notes: String = made.notes.iter().map(|note| format!("; {note}")).collect();
         Ok(format!("{how}{notes}"))
@@ -108,7 +115,7 @@ impl Engine {
             CloneKind::Linked => {
                 let overlay = Overlay::create(working, &base, size_bytes)
                     .map_err(EngineError::room("make the overlay"))?;
-                Ok((Arc::new(overlay), "overlay".to_owned()))
+                Ok((Arc::new(overlay.under_working_name()), "overlay".to_owned()))
             }
             CloneKind::Full => {
                 let copied = copy_image(&base, working, Method::Auto, &Unwatched)
@@ -179,23 +186,23 @@ impl Engine {
         if row.plan.grow {
             grow_partition(disk.as_ref())?;
         }
-        if row.plan.personalisation.is_some() {
-            self.personalise_disk(row, &disk, dir, &mut made)?;
-            renew_table(row, &disk, &mut made)?;
+        if let Some(request) = &row.plan.personalisation {
+            let in_use = self.personalise_disk(row, request, &disk, dir, &mut made)?;
+            renew_table(row, disk.as_ref(), in_use, &mut made)?;
         }
         Ok(made)
     }
 
+    /// Edits the guest's files. The answer is why the ids in the partition table must stay, if they
+    /// must.
     fn personalise_disk(
         &self,
         row: &GuestRow,
+        request: &Personalisation,
         disk: &Arc<dyn BlockDevice>,
         dir: &Path,
         made: &mut Made,
-    ) -> Result<(), EngineError> {
-        let Some(request) = &row.plan.personalisation else {
-            return Ok(());
-        };
+    ) -> Result<Option<String>, EngineError> {
         let act = || format!("personalise {}", row.name);
         let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
         let secrets = GuestSecrets::generate(&mut rand::rng()).map_err(EngineError::room(act()))?;
@@ -204,6 +211,8 @@ impl Engine {
         let context = self.context(&row.plan, label, &row.image, self.elsewhere(&row.image)?);
         let report = personalise(fs.as_mut(), request, &secrets, &context)
             .map_err(EngineError::room(act()))?;
+        // Asked of the files as they are now.
+        let in_use = partition_ids_in_use(&*fs).map_err(EngineError::room(act()))?;
         fs.finish().map_err(EngineError::room(act()))?;
         if let Some(seed) = &report.seed {
             write(&dir.join("seed.iso"), seed)?;
@@ -213,7 +222,7 @@ impl Engine {
         if let FilesystemUuid::Kept(why) = report.filesystem_uuid {
             made.kept.insert("filesystem.uuid".to_owned(), why);
         }
-        Ok(())
+        Ok(in_use)
     }
 }
 
@@ -229,18 +238,16 @@ pub(crate) fn grow_partition(disk: &dyn BlockDevice) -> Result<(), EngineError> 
         .map_err(EngineError::room("grow the last partition"))
 }
 
-/// Gives the partition table ids of its own, unless the guest finds its partitions by them.
+/// Gives the partition table ids of its own, unless the guest finds its partitions by them, which
+/// `in_use` says.
 fn renew_table(
     row: &GuestRow,
-    disk: &Arc<dyn BlockDevice>,
+    disk: &dyn BlockDevice,
+    in_use: Option<String>,
     made: &mut Made,
 ) -> Result<(), EngineError> {
     let act = || EngineError::room(format!("renew the partition table of {}", row.name));
-    let layout = Layout::read(disk.as_ref()).map_err(act())?;
-    let fs = open_read(disk.clone())
-        .map_err(EngineError::room(format!("read the disk of {}", row.name)))?;
-    let in_use = stampo_guest::personalise::partition_ids_in_use(fs.as_ref())
-        .map_err(EngineError::room(format!("read the disk of {}", row.name)))?;
+    let layout = Layout::read(disk).map_err(act())?;
     if let Some(why) = in_use {
         made.kept.insert("disk.guid".to_owned(), why.clone());
         for partition in &layout.partitions {
@@ -252,7 +259,7 @@ fn renew_table(
     match layout.table {
         Table::Gpt { .. } => {
             let own = |index: u32| partition_guid(row.plan.disk_guid, index);
-            renew_guids(disk.as_ref(), row.plan.disk_guid, &mut |partition| {
+            renew_guids(disk, row.plan.disk_guid, &mut |partition| {
                 own(partition.index)
             })
             .map_err(act())
@@ -260,7 +267,7 @@ fn renew_table(
         Table::Mbr { .. } => {
             let bytes = row.plan.disk_guid.as_bytes();
             let signature = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            renew_signature(disk.as_ref(), signature.max(1)).map_err(act())
+            renew_signature(disk, signature.max(1)).map_err(act())
         }
         Table::None => Ok(()),
     }
@@ -293,6 +300,6 @@ fn create_extra_disk(path: &PathBuf, size: ByteSize) -> Result<(), EngineError> 
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
-    durable::write_file_durably(path, bytes, 0o600)
+    durable::write_file_whole(path, bytes, 0o600)
         .map_err(EngineError::room(format!("write {}", path.display())))
 }

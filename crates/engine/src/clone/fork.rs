@@ -57,6 +57,8 @@ impl Engine {
         if !fork.identified {
             let _turn = self.turns.take();
             let resumed = Instant::now();
+            // It goes on once only: what it was made of must not be missing after a power loss.
+            self.wait_for_names(row)?;
             self.start_row(row)?;
             self.faults.reach("fork.resumed");
             work.event(row.name.as_str(), "resume", "", resumed.elapsed())?;
@@ -71,6 +73,12 @@ impl Engine {
         }
         self.write_guest_sidecar(row)?;
         Ok(detail)
+    }
+
+    /// Waits until everything in a guest's directory has its name for good.
+    fn wait_for_names(&self, row: &GuestRow) -> Result<(), EngineError> {
+        durable::fsync_dir(&self.guest_dir(row.id))
+            .map_err(EngineError::room("make the guest's directory durable"))
     }
 
     /// Tells a resumed guest who it is. What it answers meets that, as far as its word goes.
@@ -176,6 +184,8 @@ impl Engine {
     pub(super) fn ensure_connected(&self, row: &mut GuestRow) -> Result<String, EngineError> {
         row.plan.personalisation = None;
         self.driver.ensure_defined(&self.definition(row)?)?;
+        // The definition of before would have it go on from memory again.
+        self.wait_for_names(row)?;
         self.faults.reach("fork.redefined");
         if self.start_row(row)? == Ensured::Changed {
             return Ok("its process had ended; it boots".to_owned());

@@ -1,4 +1,7 @@
 //! The steps of one guest: each arm one `ensure`, one row update, one event.
+//!
+//! Its files get their names one after the other, and one fsync of its directory makes them durable:
+//! that of the sidecar, the last of them, before the guest counts as *verified*.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -13,6 +16,11 @@ use std::time::Instant;
 impl Engine {
     /// Takes a guest from the state in its row to `ready`.
     pub(crate) fn make(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<(), EngineError> {
+        if matches!(row.state, GuestState::DiskReady | GuestState::Defined) {
+            // Begun by a process that is gone. The row may have survived a power loss that the names
+            // did not survive; what is there is found again.
+            row.state = GuestState::Planned;
+        }
         while let Some(next) = row.state.next() {
             if work.is_cancelled() {
                 return Err(EngineError::Cancelled);
@@ -55,6 +63,7 @@ impl Engine {
                 what,
             });
         }
+        // With this all names in the guest's directory are durable.
         self.write_guest_sidecar(row)?;
         Ok(format!("{} identity items", facts.len()))
     }
