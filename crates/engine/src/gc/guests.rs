@@ -18,22 +18,13 @@ use std::collections::HashMap;
 impl Engine {
     pub(super) fn judge_guest(&self, row: &GuestRow, now: bool) -> Result<Subject, EngineError> {
         let (mut goes, mut reason) = self.fate_of_guest(row, now);
-        if goes && self.store.read(|tx| self.is_outdated(tx, row))? {
+        // A row that is as it was listed, after its sidecar was read, is not one that another
+        // process is changing.
+        if goes
+            && self.store.read(|tx| self.is_outdated(tx, row))?
+            && self.store.read(|tx| tx.guest(row.id))?.as_ref() == Some(row)
+        {
             (goes, reason) = (false, OUTDATED.to_owned());
-        }
-        // Asked once: no trashed guest can be started, and who trashes one holds it until it is
-        // stopped. One that runs was trashed by an older catalog only.
-        if goes && row.state == GuestState::Trashed {
-            match self.power(row) {
-                Power::Stopped | Power::Undefined => {}
-                Power::Running { .. } => {
-                    let how = format!("stampo undelete {0}, or stampo rm --force {0}", row.name);
-                    (goes, reason) = (false, format!("removed, and yet it runs: {how}"));
-                }
-                Power::Unknown { reason: why } => {
-                    (goes, reason) = (false, format!("removed, but it may run: {why}"));
-                }
-            }
         }
         Ok(Subject {
             kind: SubjectKind::Guest(row.id),
@@ -141,12 +132,31 @@ impl Engine {
         let why = match self.fate_of_guest(&row, now) {
             // It was brought back and renamed: who was shown the list doesn't know this name.
             (true, _) if row.name.as_str() != name => format!("named {}", row.name),
-            (true, _) => return Ok(row),
+            (true, _) => return self.refuse_if_trashed_runs(&row).map(|()| row),
             (false, why) => why,
         };
         Err(EngineError::Conflict {
             act: format!("remove {name}"),
             why: format!("by now it is {why}"),
+        })
+    }
+
+    /// A trashed guest that nothing holds was stopped, and can't be started: that one runs, only an
+    /// older catalog that was put back can bring about. Asked in the transaction that claims it, so
+    /// that both are of one moment.
+    fn refuse_if_trashed_runs(&self, row: &GuestRow) -> Result<(), EngineError> {
+        let why = match self.power(row) {
+            _ if row.state != GuestState::Trashed => return Ok(()),
+            Power::Stopped | Power::Undefined => return Ok(()),
+            Power::Running { .. } => "it runs, although it is removed".to_owned(),
+            Power::Unknown { reason } => format!("it may run: {reason}"),
+        };
+        Err(EngineError::Conflict {
+            act: format!("remove {}", row.name),
+            why: format!(
+                "{why}: stampo undelete {0}, or stampo rm --force {0}",
+                row.name
+            ),
         })
     }
 }

@@ -86,3 +86,18 @@ pub fn a_new_guest_that_is_trashed_too_stays_for_its_own_time() {
     back.expect("it can be brought back");
     assert_clean(&home.path(), "brought back");
 }
+
+/// As an older catalog has it that was put back: trashed, and the guest runs.
+pub fn a_trashed_guest_that_runs_is_not_collected() {
+    let home = two_trashed();
+    let engine = home.engine();
+    let row = engine.guest_row(&name("app-2")).expect("a guest");
+    engine.driver().ensure_running(row.id).expect("it runs");
+    let subjects = engine.gc(true).expect("a collection");
+    let app_2 = subjects.iter().find(|subject| subject.name == "app-2");
+    let app_2 = app_2.expect("judged");
+    assert!(!app_2.goes && app_2.reason.contains("it runs"), "{app_2:?}");
+    engine.restore_guest(&name("app-2")).expect("brought back");
+    drop(engine);
+    assert_runs(&home.path(), "app-2");
+}

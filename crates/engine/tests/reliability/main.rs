@@ -89,6 +89,10 @@ fn plain() -> Vec<Trial> {
             collect::a_guest_that_is_brought_back_during_a_collection_stays,
         ),
         trial(
+            "a_trashed_guest_that_runs_is_not_collected",
+            collect::a_trashed_guest_that_runs_is_not_collected,
+        ),
+        trial(
             "a_new_guest_of_the_name_of_a_collected_one_stays",
             collect::a_new_guest_of_the_name_of_a_collected_one_stays,
         ),

@@ -26,6 +26,10 @@ pub const PROGRAM: &str = "STAMPO_MODEL_PROGRAM";
 pub const LOG: &str = "STAMPO_MODEL_LOG";
 pub const SOURCES: &str = "STAMPO_MODEL_SOURCES";
 
+/// Where a step has looked and not yet claimed: the others get time to make it wrong.
+const LOOKED: [&str; 2] = ["gc.judged", "remove.begun"];
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The clock that all processes share, in nanoseconds.
 pub fn now_ns() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
@@ -65,6 +69,9 @@ pub fn run_child_if_asked() -> Option<ExitCode> {
 fn open_as(home: &Path, actor: String, claimed: Arc<AtomicBool>) -> Engine {
     let faults = Faults::new(move |point| {
         claimed.fetch_or(point.ends_with(".claimed"), Ordering::Relaxed);
+        if LOOKED.contains(&point) {
+            std::thread::sleep(PAUSE);
+        }
     });
     let settings = Settings {
         parallel: 1,
