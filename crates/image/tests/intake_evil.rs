@@ -6,7 +6,7 @@ mod intake_support;
 use intake_support::evil::{self, CANARY, Case};
 use intake_support::{TIGHT, file_of, image::Image, refused_kind, take};
 use stampo_image::intake::{DeclaredFormat, Refusal};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ fn no_child_opens_a_file_after_its_sandbox_or_any_but_the_loaders_before() {
         "{}",
         String::from_utf8_lossy(&status.stdout)
     );
-    let log = std::fs::read_to_string(log.path()).expect("the log of strace");
+    let log = joined(&std::fs::read_to_string(log.path()).expect("the log of strace"));
     let seen = Seen::of(&log);
     assert!(
         seen.sandboxed >= evil::all().len(),
@@ -145,6 +145,42 @@ fn no_child_opens_a_file_after_its_sandbox_or_any_but_the_loaders_before() {
         .lines()
         .find(|l| l.contains(CANARY) && l.contains("O_RDONLY"));
     assert_eq!(read_canary, None);
+}
+
+/// The log with every call in one line, where it began: strace splits a call in two when another
+/// process is scheduled in the middle of it.
+fn joined(log: &str) -> String {
+    const SPLIT: &str = "<unfinished ...>";
+    let mut lines: Vec<String> = Vec::new();
+    let mut begun: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in log.lines() {
+        let (pid, call) = line.split_once(' ').unwrap_or((line, ""));
+        let end = call.trim_start().strip_prefix("<... ");
+        let end = end.and_then(|end| end.split_once(" resumed>"));
+        match end.and_then(|(_, end)| Some((begun.remove(pid)?, end))) {
+            Some((at, end)) => {
+                let start = lines[at].trim_end_matches(SPLIT).len();
+                lines[at].truncate(start);
+                lines[at].push_str(end);
+            }
+            None => {
+                if call.ends_with(SPLIT) {
+                    begun.insert(pid, lines.len());
+                }
+                lines.push(line.to_owned());
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn a_call_in_two_lines_of_a_log_is_one() {
+    let log = "7 newfstatat(3, \"\", <unfinished ...>\n8 exit(0) = ?\n\
+               7 <... newfstatat resumed>{st_mode=S_IFREG}, AT_EMPTY_PATH) = 0\n9 open( <unfinished ...>";
+    let whole = "7 newfstatat(3, \"\", {st_mode=S_IFREG}, AT_EMPTY_PATH) = 0\n\
+                 8 exit(0) = ?\n9 open( <unfinished ...>";
+    assert_eq!(joined(log), whole);
 }
 
 /// What a log says about the children.
