@@ -5,7 +5,7 @@ use stampo_core::ids::GuestId;
 use stampo_driver::conformance::{Fixture, Temper};
 use stampo_driver::{Driver, Ensured, GuestDefinition, Power, StopMethod, StoppedBy};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'stat
     answer.unwrap_or_else(|_| panic!("{what}: no answer in {LIMIT:?}"))
 }
 
-fn definition(guest: &GuestDefinition) -> std::path::PathBuf {
+fn definition(guest: &GuestDefinition) -> PathBuf {
     guest.directory.join("definition.json")
 }
 
@@ -106,13 +106,24 @@ fn a_record_of_the_process_that_is_no_file_says_nothing() {
     let guest = started(&ground, Temper::Deaf);
     let running = pid(&ground.driver(), &guest);
     let (_, fifo) = DAMAGES[3];
-    fifo(&guest.directory.join("process.json"));
+    let record = RemovedAtLast(guest.directory.join("process.json"));
+    fifo(&record.0);
     let (driver, id) = (ground.driver(), guest.id);
     let seen = in_time("observe", move || power(&driver, id));
     assert!(
         matches!(seen, Power::Running { pid, .. } if pid == running),
         "{seen:?}"
     );
+}
+
+/// A file that must be gone before the ground ends its guests, or a driver that waits for a FIFO
+/// would wait there too.
+struct RemovedAtLast(PathBuf);
+
+impl Drop for RemovedAtLast {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 fn power(driver: &dyn Driver, id: GuestId) -> Power {
