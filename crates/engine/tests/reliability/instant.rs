@@ -36,6 +36,7 @@ pub fn trials() -> Vec<Trial> {
         trial("memory_is_promised_once", admission),
         trial("a_fork_stays_itself", lifecycle),
         trial("a_base_with_forks_is_kept", purge_is_refused),
+        trial("a_fork_without_an_identity_is_made_anew", made_anew),
     ]
 }
 
@@ -175,6 +176,27 @@ fn doubles_are_destroyed() {
         assert_eq!(engine.driver().list().expect("a list").len(), 1);
         drop(engine);
         assert_clean(&home.path(), item);
+    }
+}
+
+/// A fork whose maker died after telling it who it is goes on as another process, told anew.
+fn made_anew() {
+    for point in ["fork.resumed", "fork.told"] {
+        let home = frozen_home();
+        let ended = crate::crash::run_child("clone_instant", &home.path(), point);
+        assert!(!ended.success(), "{point}: {ended}");
+        let pid = |engine: &Engine| {
+            let row = rows(engine).remove(0);
+            match engine.driver().observe(row.id).expect("in sight") {
+                Power::Running { pid, .. } => pid,
+                other => panic!("{point}: {other:?}"),
+            }
+        };
+        let before = pid(&open(&home.path(), Faults::default()));
+        let engine = home.engine();
+        assert_ne!(pid(&engine), before, "{point}: the same process went on");
+        drop(engine);
+        assert_clean(&home.path(), point);
     }
 }
 
