@@ -19,6 +19,7 @@ fn main() {
     for source in [
         "crates/agent",
         "crates/agent-protocol",
+        "crates/host-name",
         "Cargo.lock",
         "Cargo.toml",
     ] {

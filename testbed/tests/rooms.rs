@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("agent-protocol", &[]),
-    ("agent", &["agent-protocol"]),
+    ("host-name", &[]),
+    ("agent", &["agent-protocol", "host-name"]),
     ("agent-image", &[]),
     ("image", &["core"]),
-    ("guest", &["core", "image", "agent-image"]),
+    ("guest", &["core", "image", "agent-image", "host-name"]),
     ("build", &["core"]),
     ("driver", &["core", "agent-protocol"]),
     ("driver-qemu", &["core", "driver", "agent-protocol"]),

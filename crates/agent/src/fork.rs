@@ -42,7 +42,7 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
     item(Item::StorageIds, &mut storage_ids::renew);
     item(Item::BootId, &mut boot_id::renew);
     item(Item::SshKeys, &mut || {
-        ssh_keys::replace(&request.ssh_keys, names::short(hostname))
+        ssh_keys::replace(&request.ssh_keys, stampo_host_name::short(hostname))
     });
     item(Item::Hooks, &mut || run_hooks(request, &mut hooks));
     item(Item::Durable, &mut make_durable);

@@ -1,15 +1,13 @@
 //! The names by which the machine knows itself: host name, hosts, mail name, machine-id.
 //!
-//! The files get what personalisation writes into a disk (`crates/guest/src/personalise`), which
-//! the agent can't share: that works on a filesystem, and brings its libraries along.
+//! What is in the files that name it is in `crates/host-name`, for personalisation writes the same
+//! into a disk (`crates/guest/src/personalise`).
 
 use crate::files::{self, put, put_keeping, text};
 use crate::outcome::{Doing, Failure, Step};
 use stampo_agent_protocol::Outcome;
+use stampo_host_name::short;
 use std::path::Path;
-
-/// A hosts file for a guest that has none.
-const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
 /// Sets the host name. The kernel and `/etc/hostname` get the first label (hostname(5)), and
 /// `/etc/hosts` the whole name.
@@ -21,42 +19,10 @@ pub(crate) fn set_hostname(name: &str) -> Step {
         format!("{short}\n").as_bytes(),
         0o644,
     )?;
-    let hosts = text("/etc/hosts").unwrap_or_else(|| HOSTS.to_owned());
-    put_keeping(
-        Path::new("/etc/hosts"),
-        with_host_line(&hosts, name).as_bytes(),
-        0o644,
-    )?;
+    let hosts = stampo_host_name::hosts(text("/etc/hosts").as_deref(), name);
+    put_keeping(Path::new("/etc/hosts"), hosts.as_bytes(), 0o644)?;
     set_mail_name(name)?;
     Ok(Outcome::Done)
-}
-
-/// The first label.
-pub(crate) fn short(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
-}
-
-/// `hosts` with one 127.0.1.1 line, which names this machine, in the place of the first such line.
-fn with_host_line(hosts: &str, name: &str) -> String {
-    let short = short(name);
-    let ours = if short == name {
-        format!("127.0.1.1\t{short}")
-    } else {
-        format!("127.0.1.1\t{name} {short}")
-    };
-    let first = |line: &str, word: &str| line.split_whitespace().next() == Some(word);
-    let mut lines: Vec<&str> = hosts.lines().collect();
-    let after_localhost = lines
-        .iter()
-        .position(|line| first(line, "127.0.0.1"))
-        .map_or(0, |at| at + 1);
-    let place = lines
-        .iter()
-        .position(|line| first(line, "127.0.1.1"))
-        .unwrap_or(after_localhost);
-    lines.retain(|line| !first(line, "127.0.1.1"));
-    lines.insert(place.min(lines.len()), &ours);
-    lines.join("\n") + "\n"
 }
 
 /// Postfix stores the name that the machine had when the package was installed.
@@ -72,14 +38,8 @@ fn set_mail_name(name: &str) -> Result<(), Failure> {
     let Some(postfix) = postfix else {
         return Ok(());
     };
-    let is_own = |line: &&str| {
-        line.strip_prefix("myhostname")
-            .is_some_and(|rest| rest.trim_start().starts_with('='))
-    };
-    let mut lines: Vec<&str> = postfix.lines().filter(|line| !is_own(line)).collect();
-    let ours = format!("myhostname = {name}");
-    lines.push(&ours);
-    put_keeping(main, (lines.join("\n") + "\n").as_bytes(), 0o644)
+    let postfix = stampo_host_name::postfix_main(&postfix, name);
+    put_keeping(main, postfix.as_bytes(), 0o644)
 }
 
 /// Sets the machine-id for programs that read it from now on. The system manager and D-Bus keep
@@ -104,28 +64,4 @@ pub(crate) fn set_machine_id(id: &str) -> Step {
         std::os::unix::fs::symlink(path, &link).doing("link /var/lib/dbus/machine-id")?;
     }
     Ok(Outcome::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_line_replaces_all_older_ones() {
-        let old = "127.0.0.1 localhost\n127.0.1.1 vm.old vm\n::1 localhost\n127.0.1.1\tagain\n";
-        let new = with_host_line(old, "app-1.example.org");
-        let expected = "127.0.0.1 localhost\n127.0.1.1\tapp-1.example.org app-1\n::1 localhost\n";
-        assert_eq!(new, expected);
-        assert_eq!(with_host_line(&new, "app-1.example.org"), expected);
-    }
-
-    #[test]
-    fn the_host_line_comes_after_localhost() {
-        let new = with_host_line("# hosts\n127.0.0.1 localhost\n::1 localhost\n", "a");
-        assert_eq!(
-            new,
-            "# hosts\n127.0.0.1 localhost\n127.0.1.1\ta\n::1 localhost\n"
-        );
-        assert_eq!(with_host_line("", "a"), "127.0.1.1\ta\n");
-    }
 }

@@ -143,7 +143,7 @@ pub fn personalise(
     hostname::set_hostname(&mut edit, &request.hostname)?;
     hostname::set_machine_id(&mut edit, secrets.machine_id)?;
     identity::write_ids(&mut edit, secrets)?;
-    let short = hostname::short(&request.hostname);
+    let short = stampo_host_name::short(&request.hostname);
     let host_keys = ssh::write_host_keys(&mut edit, &secrets.host_keys, short)?;
     users::write_users(&mut edit, request, context.now_s)?;
     let network = network::write_networks(&mut edit, &request.networks, &context.nics)?;

@@ -6,11 +6,11 @@
 //! `owner.rs` and in the guide. Sources: cloud-init 22.4 and its documentation, "NoCloud",
 //! "Networking config version 2", "User-data formats", and the modules that are named below.
 
+use super::Context;
 use super::edit::Editor;
 use super::error::PersonaliseError;
 use super::mime::{Part, multipart};
 use super::network::{interfaces, version_2};
-use super::{Context, hostname};
 use crate::fs::{GuestRead, Owner};
 use hadris_iso::read::PathSeparator;
 use hadris_iso::write::options::{CreationFeatures, IsoFormatOptions};
@@ -97,7 +97,7 @@ pub(super) fn files(
     context: &Context,
 ) -> Result<[(&'static str, String); 3], PersonaliseError> {
     // JSON is YAML, and its quotes hold anything.
-    let name = hostname::short(&request.hostname);
+    let name = stampo_host_name::short(&request.hostname);
     let meta_data = serde_json::json!({
         "instance-id": context.guest.to_string(),
         "local-hostname": name,
