@@ -83,6 +83,8 @@ fn flags(project: &Path) -> Vec<String> {
         "-Ctarget-feature=+crt-static".to_owned(),
         // A program at a fixed address: 50 KiB less to relocate at every start.
         "-Crelocation-model=static".to_owned(),
+        // The index for unwinding: a panic aborts, so nobody looks a frame up.
+        "-Clink-arg=-Wl,--no-eh-frame-hdr".to_owned(),
         // Without the variants for vector units, which cost more than one key gains.
         "--cfg=curve25519_dalek_backend=\"serial\"".to_owned(),
         format!("--remap-path-prefix={}=stampo", project.display()),

@@ -94,6 +94,7 @@ fn asked() -> ForkRequest {
             addressing: Addressing::Dhcp,
         }]),
         ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519])),
+        logins: Few::default(),
         run_hooks: true,
         hook_limit_ms: 1,
     }

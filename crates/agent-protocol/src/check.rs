@@ -6,7 +6,7 @@
 use crate::report::{
     Evidence, ForkReport, Hello, HookOutcome, HostKey, Interface, Outcome, Response,
 };
-use crate::request::{Addressing, ForkRequest, GivenKey, Network, Nic, Request, SshKeys};
+use crate::request::{Addressing, ForkRequest, GivenKey, Login, Network, Nic, Request, SshKeys};
 use crate::values::{Cidr, Mac};
 use std::fmt;
 
@@ -41,6 +41,8 @@ fn require(good: bool, what: &'static str, why: &'static str) -> Checked {
 const LONGEST_MS: u32 = 3_600_000;
 /// Texts that explain: reasons, and what a hook wrote.
 const DETAIL_BYTES: usize = 512;
+/// A public key of 16,384 bits of RSA with a long comment.
+const LOGIN_BYTES: usize = 4096;
 /// Linux's NAME_MAX.
 const NAME_BYTES: usize = 255;
 
@@ -102,6 +104,8 @@ impl ForkRequest {
         each(&self.nics, Nic::validate)?;
         unique(self.nics.iter().map(|nic| nic.old_mac), "an old MAC")?;
         unique(self.nics.iter().map(|nic| nic.new_mac), "a new MAC")?;
+        each(&self.logins, Login::validate)?;
+        unique(self.logins.iter().map(|login| &login.user), "a user")?;
         match &self.ssh_keys {
             SshKeys::Keep => Ok(()),
             SshKeys::Make(kinds) => unique(kinds.iter().copied(), "a kind of host key"),
@@ -170,6 +174,31 @@ impl GivenKey {
             "a host key",
             "not a private key in OpenSSH's form",
         )
+    }
+}
+
+impl Login {
+    fn validate(&self) -> Checked {
+        // As login.defs(5) allows them on Debian, and nothing that is a path or a column.
+        let user = (1..=32).contains(&self.user.len())
+            && !self.user.starts_with('-')
+            && self
+                .user
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        require(user, "a user", "not a name")?;
+        require(!self.keys.is_empty(), "a login", "without a key")?;
+        each(&self.keys, |key: &String| {
+            let kind = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+            let good = kind.iter().any(|kind| key.starts_with(kind)) && key.contains(' ');
+            require(good, "a key that may log in", "not a public key")?;
+            let line = key.chars().all(|c| !c.is_control());
+            require(
+                line && key.len() <= LOGIN_BYTES,
+                "a key that may log in",
+                "not one short line",
+            )
+        })
     }
 }
 

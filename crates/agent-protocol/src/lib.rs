@@ -28,8 +28,8 @@ pub use report::{
     Refusal, Response, SystemState, Timings,
 };
 pub use request::{
-    Addressing, ConnectRequest, Ending, ForkRequest, GivenKey, Identity, KeyKind, Network, Nic,
-    Request, SshKeys,
+    Addressing, ConnectRequest, Ending, ForkRequest, GivenKey, Identity, KeyKind, Login, Network,
+    Nic, Request, SshKeys,
 };
 pub use values::{Cidr, Few, Hex32, Mac, Secret};
 pub use verdict::{Unmet, unmet};

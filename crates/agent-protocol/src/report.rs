@@ -76,6 +76,8 @@ pub enum Item {
     BootId,
     /// The ssh host keys.
     SshKeys,
+    /// The keys that may log in.
+    Logins,
     /// The ssh server reads its new keys.
     SshServer,
     /// The journal goes on under the new machine-id.
@@ -229,8 +231,15 @@ pub struct Timings {
     pub jobs: Option<u32>,
     /// Units that failed.
     pub failed_units: Option<u32>,
-    /// When user space began, on the clock of `uptime_ms`.
+    /// When the initial RAM disk's first program began, on the clock of `uptime_ms`; nothing where
+    /// there was none or nobody knows.
+    #[serde(default)]
+    pub initrd_ms: Option<u64>,
+    /// When user space began, on the same clock.
     pub userspace_ms: Option<u64>,
+    /// When the agent began, on the same clock; nothing where another agent was asked.
+    #[serde(default)]
+    pub agent_ms: Option<u64>,
     /// When systemd had finished starting, on the same clock.
     pub finished_ms: Option<u64>,
 }
@@ -254,6 +263,34 @@ pub enum SystemState {
     /// It can't be asked.
     #[serde(other)]
     Unknown,
+}
+
+impl SystemState {
+    /// The state that systemctl(1) calls so.
+    pub fn named(word: &str) -> Self {
+        match word {
+            "initializing" => SystemState::Initializing,
+            "starting" => SystemState::Starting,
+            "running" => SystemState::Running,
+            "degraded" => SystemState::Degraded,
+            "maintenance" => SystemState::Maintenance,
+            "stopping" => SystemState::Stopping,
+            _ => SystemState::Unknown,
+        }
+    }
+
+    /// What systemctl(1) calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SystemState::Initializing => "initializing",
+            SystemState::Starting => "starting",
+            SystemState::Running => "running",
+            SystemState::Degraded => "degraded",
+            SystemState::Maintenance => "maintenance",
+            SystemState::Stopping => "stopping",
+            SystemState::Unknown => "unknown",
+        }
+    }
 }
 
 impl Timings {

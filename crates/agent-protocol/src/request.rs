@@ -60,6 +60,10 @@ pub struct ForkRequest {
     pub nics: Few<Nic, 16>,
     /// What becomes of the ssh host keys.
     pub ssh_keys: SshKeys,
+    /// Who may log in over ssh, each user at most once. Whoever is not named keeps the template's
+    /// keys.
+    #[serde(default)]
+    pub logins: Few<Login, 16>,
     /// Runs the programs in `/etc/stampo/fork.d`.
     pub run_hooks: bool,
     /// How long all hooks together may take, in milliseconds.
@@ -154,6 +158,16 @@ pub struct GivenKey {
     pub kind: KeyKind,
     /// The private key file in OpenSSH form, not encrypted.
     pub private: Secret,
+}
+
+/// The keys that may log in as one user of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// A user that the guest has.
+    pub user: String,
+    /// Lines of `~/.ssh/authorized_keys` (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"), at least one.
+    /// They replace the file: the template's keys do not survive.
+    pub keys: Few<String, 64>,
 }
 
 /// The link is up.

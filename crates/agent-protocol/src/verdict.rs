@@ -75,6 +75,7 @@ impl fmt::Display for Item {
             Item::StorageIds => "storage-ids",
             Item::BootId => "boot-id",
             Item::SshKeys => "ssh-keys",
+            Item::Logins => "logins",
             Item::SshServer => "ssh-server",
             Item::Journal => "journal",
             Item::Resolver => "resolver",
@@ -120,7 +121,7 @@ pub fn unmet(request: &ForkRequest, report: &ForkReport, now_unix_ns: u64) -> Ve
     );
     let off_ms = off_ns / 1_000_000;
     need(off_ns <= CLOCK_OFF_NS, Unmet::Clock { off_ms });
-    unmet.extend(unmet_items(report));
+    unmet.extend(unmet_items(request, report));
     unmet.extend(unmet_nics(request, evidence));
     unmet.extend(unmet_keys(request, report));
     unmet
@@ -130,12 +131,17 @@ fn distance(value: u64, from: u64, to: u64) -> u64 {
     from.saturating_sub(value).max(value.saturating_sub(to))
 }
 
-fn unmet_items(report: &ForkReport) -> Vec<Unmet> {
+fn unmet_items(request: &ForkRequest, report: &ForkReport) -> Vec<Unmet> {
+    let mut always = ALWAYS.to_vec();
+    if !request.logins.is_empty() {
+        // An agent older than this item would say nothing of it and leave the template's keys.
+        always.push(Item::Logins);
+    }
     let mut unmet = Vec::new();
     for done in report.items.iter() {
         let why = match &done.outcome {
             Outcome::Done => continue,
-            Outcome::NotNeeded { .. } if !ALWAYS.contains(&done.item) => continue,
+            Outcome::NotNeeded { .. } if !always.contains(&done.item) => continue,
             Outcome::NotNeeded { why } | Outcome::Failed { why } => why.clone(),
         };
         unmet.push(Unmet::Item {
@@ -143,7 +149,7 @@ fn unmet_items(report: &ForkReport) -> Vec<Unmet> {
             why,
         });
     }
-    for item in ALWAYS {
+    for item in always {
         if !report.items.iter().any(|done| done.item == item) {
             let why = "the guest says nothing about it".to_owned();
             unmet.push(Unmet::Item { item, why });

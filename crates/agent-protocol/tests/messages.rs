@@ -44,7 +44,9 @@ fn answers_come_back() {
         system: SystemState::Degraded,
         jobs: Some(0),
         failed_units: Some(1),
+        initrd_ms: Some(1),
         userspace_ms: Some(2),
+        agent_ms: Some(2),
         finished_ms: None,
     };
     for response in [
@@ -162,6 +164,34 @@ fn the_agent_refuses_what_it_may_not_act_on() {
     };
     let given = |text: &str| SshKeys::Given(Few::first([key(text)]));
     assert_eq!(refused(|r| r.ssh_keys = given("x")), "a host key");
+    let login = |user: &str, keys: &[&str]| Login {
+        user: user.into(),
+        keys: Few::first(keys.iter().map(|key| (*key).to_owned())),
+    };
+    let key = "ssh-ed25519 AAAA anna@example.org";
+    for name in ["", "-r", "a/../b", "a:0", "a\n", "ä"] {
+        let logins = Few::first([login(name, &[key])]);
+        assert_eq!(refused(|r| r.logins = logins), "a user", "{name:?}");
+    }
+    let twice = Few::first([login("anna", &[key]), login("anna", &[key])]);
+    assert_eq!(refused(|r| r.logins = twice), "a user");
+    let none = Few::first([login("anna", &[])]);
+    assert_eq!(refused(|r| r.logins = none), "a login");
+    let long = format!("{key}{}", "x".repeat(4096));
+    for bad in [
+        "",
+        "ssh-ed25519",
+        "x AAAA",
+        "ssh-rsa AAAA\nssh-rsa BBBB",
+        &long,
+    ] {
+        let logins = Few::first([login("anna", &[key, bad])]);
+        assert_eq!(
+            refused(|r| r.logins = logins),
+            "a key that may log in",
+            "{bad:?}"
+        );
+    }
     let kinds = Few::first([KeyKind::Ecdsa, KeyKind::Ecdsa]);
     assert_eq!(
         refused(|r| r.ssh_keys = SshKeys::Make(kinds)),
@@ -316,4 +346,50 @@ fn every_promise_that_is_not_kept_is_unmet() {
     let why = "the guest says nothing about it".to_owned();
     let item = Item::Randomness;
     assert_eq!(silent, [Unmet::Item { item, why }]);
+}
+
+#[test]
+fn an_agent_that_does_not_know_of_logins_does_not_pass() {
+    let mut request = fork();
+    let keys = Few::first(["ssh-ed25519 AAAA".to_owned()]);
+    let user = "anna".to_owned();
+    request.logins = Few::first([Login { user, keys }]);
+    let now = request.clock_unix_ns + 20_000_000;
+    let item = Item::Logins;
+    let why = "the guest says nothing about it".to_owned();
+    assert_eq!(unmet(&request, &report(), now), [Unmet::Item { item, why }]);
+    let with = |outcome: Outcome| {
+        let mut report = report();
+        let done = Done {
+            item,
+            outcome,
+            took_us: 1,
+        };
+        report.items = Few::first(report.items.to_vec().into_iter().chain([done]));
+        unmet(&request, &report, now)
+    };
+    assert_eq!(with(Outcome::Done), []);
+    let why = "not asked for".to_owned();
+    assert_eq!(
+        with(Outcome::NotNeeded { why: why.clone() }),
+        [Unmet::Item { item, why }]
+    );
+}
+
+#[test]
+fn states_have_the_words_of_systemctl() {
+    for word in [
+        "initializing",
+        "starting",
+        "running",
+        "degraded",
+        "maintenance",
+        "stopping",
+    ] {
+        assert_eq!(SystemState::named(word).as_str(), word);
+        // The same word is on the wire.
+        let written = serde_json::to_value(SystemState::named(word)).expect("serialises");
+        assert_eq!(written, word);
+    }
+    assert_eq!(SystemState::named("offline"), SystemState::Unknown);
 }

@@ -5,7 +5,9 @@
 //! identity is worth nothing here.
 
 use crate::outcome::{Doing, Failure, Step, not_needed, settle};
-use crate::{boot_id, clock, hooks, identify, names, net, random, services, ssh_keys, storage_ids};
+use crate::{
+    boot_id, clock, hooks, identify, logins, names, net, random, services, ssh_keys, storage_ids,
+};
 use rustix::fs::{Mode, OFlags};
 use stampo_agent_protocol::{Done, Few, ForkReport, ForkRequest, HookOutcome, Item, Outcome};
 use std::time::{Duration, Instant};
@@ -44,6 +46,7 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
     item(Item::SshKeys, &mut || {
         ssh_keys::replace(&request.ssh_keys, stampo_host_name::short(hostname))
     });
+    item(Item::Logins, &mut || logins::set(&request.logins));
     item(Item::Hooks, &mut || run_hooks(request, &mut hooks));
     item(Item::Durable, &mut make_durable);
     let evidence = identify::evidence(request.nonce);

@@ -21,6 +21,7 @@ mod files;
 mod fork;
 mod hooks;
 mod identify;
+mod logins;
 mod names;
 mod net;
 mod outcome;
@@ -41,6 +42,7 @@ const USAGE: &str = "usage: stampo-agent [PORT]\n\
     without PORT: /dev/virtio-ports/dev.stampo.agent.0";
 
 fn main() -> ExitCode {
+    timings::begin();
     let mut args = std::env::args_os().skip(1);
     let path = args.next().map_or_else(
         || PathBuf::from("/dev/virtio-ports").join(stampo_agent_protocol::PORT),

@@ -42,6 +42,7 @@ fn request() -> ForkRequest {
             nic(2, 0x12, Addressing::Static(network)),
         ]),
         ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519, KeyKind::Ecdsa])),
+        logins: Few::default(),
         run_hooks: true,
         hook_limit_ms: 20_000,
     }
@@ -261,6 +262,57 @@ fn without_the_right_to_reseed_the_machine_is_not_proven() {
         [Item::Randomness, Item::Clock, Item::Addresses],
         "{open:?}"
     );
+}
+
+fn login(user: &str) -> Login {
+    let keys = ["ssh-ed25519 AAAA one@example.org", "ssh-rsa BBBB"];
+    Login {
+        user: user.into(),
+        keys: Few::first(keys.map(str::to_owned)),
+    }
+}
+
+/// Root alone: a namespace of an ordinary user has no other. That everything is done with the
+/// user's rights is tested on a booted guest.
+#[test]
+fn keys_replace_the_templates_and_follow_no_link() {
+    let mut machine = Machine::start(&[]);
+    let home = machine.etc("home");
+    std::fs::create_dir_all(home.join(".ssh")).expect("made");
+    let passwd = "daemon:x:1:1::/nowhere:/bin/false\nroot:x:0:0:root:/etc/home:/bin/sh\n";
+    std::fs::write(machine.etc("passwd"), passwd).expect("written");
+    std::os::unix::fs::symlink("/etc/hosts", home.join(".ssh/authorized_keys")).expect("linked");
+    let mut wanted = request();
+    wanted.logins = Few::first([login("nobody"), login("root")]);
+    let report = machine.fork(&wanted);
+    let expected = "the keys of nobody: the guest has no such user";
+    assert!(
+        matches!(outcome(&report, Item::Logins), Outcome::Failed { why } if why == expected),
+        "{report:?}"
+    );
+    let file = home.join(".ssh/authorized_keys");
+    let mode = |path: &Path| {
+        let found = std::fs::symlink_metadata(path).expect("there");
+        (found.is_symlink(), found.permissions().mode() & 0o7777)
+    };
+    assert_eq!(mode(&file), (false, 0o600));
+    assert_eq!(mode(&home.join(".ssh")), (false, 0o700));
+    let keys = "ssh-ed25519 AAAA one@example.org\nssh-rsa BBBB\n";
+    assert_eq!(machine.read("home/.ssh/authorized_keys"), keys);
+    assert!(
+        !machine.read("hosts").contains("ssh-"),
+        "not through the link"
+    );
+
+    std::fs::rename(home.join(".ssh"), home.join("before")).expect("renamed");
+    std::os::unix::fs::symlink("/etc/ssh", home.join(".ssh")).expect("linked");
+    wanted.logins = Few::first([login("root")]);
+    let report = machine.fork(&wanted);
+    assert!(matches!(
+        outcome(&report, Item::Logins),
+        Outcome::Failed { .. }
+    ));
+    assert!(!machine.etc("ssh/authorized_keys").exists());
 }
 
 const HOOKS: [(&str, &str, u32); 6] = [

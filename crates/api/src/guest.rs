@@ -61,6 +61,35 @@ pub struct Guest {
     pub error: Option<String>,
 }
 
+/// How far a running guest has started. The guest itself says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Who was asked: `agent` (stampo's own) or `qemu-guest-agent`.
+    pub told_by: String,
+    /// What `systemctl is-system-running` prints: `starting`, `running`, `degraded`, …; `unknown`
+    /// without systemd.
+    pub system: String,
+    /// Whether everything that starts by itself has started.
+    pub settled: bool,
+    /// Units of systemd that failed.
+    pub failed_units: Option<u32>,
+    /// Since the kernel began, in milliseconds, as are all times here.
+    pub uptime_ms: u64,
+    /// How long the machine ran before the kernel: QEMU's own start, firmware, boot loader. Missing
+    /// for a guest that went on from a memory image.
+    pub before_kernel_ms: Option<u64>,
+    /// How long the kernel took until it ran its first program.
+    pub kernel_ms: Option<u64>,
+    /// How long the initial RAM disk took; where this is missing it is in `kernel_ms`.
+    pub initrd_ms: Option<u64>,
+    /// How long the rest took, until systemd had started everything.
+    pub userspace_ms: Option<u64>,
+    /// When stampo's agent began, after the kernel did.
+    pub agent_at_ms: Option<u64>,
+    /// When systemd had started everything, after the kernel began.
+    pub finished_at_ms: Option<u64>,
+}
+
 /// How a guest was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopReply {

@@ -14,7 +14,8 @@ pub mod store;
 pub mod template;
 
 pub use guest::{
-    CloneRequest, ExecReply, ExecRequest, FactVerdict, Guest, Passport, ResizeRequest, StopReply,
+    Boot, CloneRequest, ExecReply, ExecRequest, FactVerdict, Guest, Passport, ResizeRequest,
+    StopReply,
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
 pub use problem::{Kind, Problem};
@@ -97,6 +98,11 @@ pub trait Api: Send + Sync {
     /// Waits until a running guest's ssh server answers with its recorded host key's protocol
     /// banner, for at most `timeout_s`. The milliseconds since the guest started.
     fn wait_ssh(&self, guest: &GuestName, timeout_s: u64) -> Reply<u64>;
+    /// How far a running guest has started, as an agent in it says.
+    fn boot(&self, guest: &GuestName) -> Reply<Boot>;
+    /// Waits until everything that starts with a running guest's system has started, as an agent in
+    /// it says, for at most `timeout_s`.
+    fn wait_system(&self, guest: &GuestName, timeout_s: u64) -> Reply<Boot>;
     /// Runs a command through the guest agent.
     fn exec(&self, request: ExecRequest) -> Reply<ExecReply>;
     /// Reads a file of a guest: through the agent when it runs, from its disk when it does not.

@@ -289,6 +289,16 @@ pub struct AcceptArgs {
     pub reason: String,
 }
 
+/// By what a guest counts as started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Sign {
+    /// Its ssh server answers. A guest whose address only a DHCP server knows is not waited for.
+    #[default]
+    Ssh,
+    /// An agent in it says that everything which starts with its system has started.
+    System,
+}
+
 /// `ps` and `template ls`.
 #[derive(Debug, Args)]
 pub struct PsArgs {
@@ -306,6 +316,9 @@ pub struct StartArgs {
     /// Wait until ssh answers.
     #[arg(long)]
     pub wait: bool,
+    /// Wait, and for what.
+    #[arg(long, value_enum, value_name = "SIGN")]
+    pub wait_for: Option<Sign>,
     /// How long to wait, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub timeout: u64,

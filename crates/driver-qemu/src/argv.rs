@@ -13,6 +13,11 @@ mod network;
 
 pub(crate) use machine::Machine;
 
+/// The id of the channel to QEMU's guest agent.
+pub(crate) const QEMU_CHANNEL: &str = "agent";
+/// The id of the channel to stampo's own agent.
+pub(crate) const OWN_CHANNEL: &str = "channel";
+
 use crate::firmware::UefiFirmware;
 use crate::place::Place;
 use serde_json::{Value, json};
@@ -252,14 +257,14 @@ fn control(args: &mut Arguments, place: &Place) {
         ),
     );
     args.pair("-serial", "chardev:console");
-    args.pair("-chardev", socket("agent", &place.agent_socket(), ""));
+    args.pair("-chardev", socket(QEMU_CHANNEL, &place.agent_socket(), ""));
     args.device(json!({"driver": "virtio-serial-pci", "id": "channels"}));
     args.device(json!({
-        "driver": "virtserialport", "bus": "channels.0", "chardev": "agent", "name": "org.qemu.guest_agent.0",
+        "driver": "virtserialport", "bus": "channels.0", "chardev": QEMU_CHANNEL, "name": "org.qemu.guest_agent.0",
     }));
-    args.pair("-chardev", socket("channel", &place.channel_socket(), ""));
+    args.pair("-chardev", socket(OWN_CHANNEL, &place.channel_socket(), ""));
     args.device(json!({
-        "driver": "virtserialport", "bus": "channels.0", "chardev": "channel", "name": "dev.stampo.agent.0",
+        "driver": "virtserialport", "bus": "channels.0", "chardev": OWN_CHANNEL, "name": "dev.stampo.agent.0",
     }));
 }
 

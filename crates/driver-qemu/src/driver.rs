@@ -9,13 +9,13 @@ use crate::place::Place;
 use crate::qmp::Qmp;
 use crate::record;
 use crate::wire::{Deadline, WireError, printable};
-use crate::{freeze, resume, running, start, stop, tpm};
+use crate::{freeze, listening, resume, running, start, stop, tpm};
 use stampo_agent_protocol::{Request, Response};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use stampo_driver::{
     Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition,
-    MemoryImage, MemoryImageDir, Power, Start, StopMethod, StoppedBy,
+    Listening, MemoryImage, MemoryImageDir, Power, Start, StopMethod, StoppedBy,
 };
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -253,6 +253,15 @@ impl Driver for QemuDriver {
         }
         ids.sort();
         Ok(ids)
+    }
+
+    fn listening(&self, id: GuestId) -> Result<Listening, DriverError> {
+        let place = self.running(id)?;
+        let asked = listening::ask(&place, Deadline::after(listening::LIMIT));
+        asked.map_err(|error| DriverError::Program {
+            program: "qemu".to_owned(),
+            why: format!("it does not say which agents listen: {error}"),
+        })
     }
 
     fn agent_ping(&self, id: GuestId, timeout: Duration) -> Result<(), DriverError> {

@@ -18,6 +18,7 @@ mod freeze;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;
+mod listening;
 mod machines;
 mod options;
 mod place;

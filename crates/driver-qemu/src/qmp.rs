@@ -136,6 +136,17 @@ impl Qmp {
         Uuid::parse_str(text).map_err(|_| WireError::Malformed(format!("query-uuid gave {text:?}")))
     }
 
+    /// The ids of the channels whose other end the guest has open.
+    pub fn open_channels(&mut self, deadline: Deadline) -> Result<Vec<String>, WireError> {
+        let value = self.command("query-chardev", json!({}), deadline)?;
+        let channels = value
+            .as_array()
+            .ok_or_else(|| WireError::Malformed("query-chardev gave no list".to_owned()))?;
+        let is_open = |channel: &&Value| channel["frontend-open"] == Value::Bool(true);
+        let id = |channel: &Value| channel["label"].as_str().map(str::to_owned);
+        Ok(channels.iter().filter(is_open).filter_map(id).collect())
+    }
+
     /// Presses the power button.
     pub fn press_power_button(&mut self, deadline: Deadline) -> Result<(), WireError> {
         self.command("system_powerdown", json!({}), deadline)

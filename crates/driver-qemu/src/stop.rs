@@ -1,14 +1,17 @@
-//! Ending a guest: ask its agent, press its power button, end QEMU, kill the process.
+//! Ending a guest: ask an agent in it, press its power button, end QEMU, kill the process.
 //!
 //! No lock is held meanwhile: a user who is tired of a graceful stop may kill the guest from
 //! another terminal. Everything is done to one held process, so a guest that was started again in
 //! between is not hit.
 
 use crate::agent::Agent;
+use crate::channel;
+use crate::listening;
 use crate::place::Place;
 use crate::process::Held;
 use crate::qmp::Qmp;
 use crate::wire::Deadline;
+use stampo_agent_protocol::{Ending, Request, Response};
 use stampo_core::ids::GuestId;
 use stampo_driver::{DriverError, StopMethod, StoppedBy};
 use std::io;
@@ -21,6 +24,9 @@ const QUIT: Duration = Duration::from_secs(3);
 
 /// How long a killed process may take to go: the kernel frees its memory and finishes its I/O.
 const GONE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether an agent listens: a guest that is still booting has none yet.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How often the power button is pressed. A guest that is still booting does not feel it.
 const PRESS_EVERY: Duration = Duration::from_secs(1);
@@ -63,21 +69,50 @@ pub(crate) fn ensure(
     })
 }
 
-/// Half of the time is for the agent to answer: if it has not by then, it is not there.
+/// Half of the time is for an agent to listen and to answer: if none has by then, none is there.
 fn by_agent(place: &Place, held: &Held, limit: Duration) -> io::Result<bool> {
-    if limit.is_zero() {
-        return Ok(false);
-    }
     let deadline = Deadline::after(limit);
-    let asked = Agent::connect(&place.agent_socket(), deadline.at_most(limit / 2))
-        .and_then(|mut agent| agent.shutdown(deadline));
-    match asked {
-        Ok(()) => held.wait_gone(deadline.left().unwrap_or_default()),
-        Err(error) => {
-            tracing::debug!(%error, "the guest agent did not take the shutdown");
-            Ok(false)
+    let listen = deadline.at_most(limit / 2);
+    while listen.left().is_some() {
+        if told_to_end(place, listen) {
+            return held.wait_gone(deadline.left().unwrap_or_default());
+        }
+        if held.wait_gone(LOOK_EVERY.min(listen.left().unwrap_or_default()))? {
+            return Ok(true);
         }
     }
+    Ok(false)
+}
+
+/// Asks the agents that listen, stampo's own first, until one takes the shutdown.
+fn told_to_end(place: &Place, deadline: Deadline) -> bool {
+    let listening = match listening::ask(place, deadline) {
+        Ok(listening) => listening,
+        Err(error) => {
+            tracing::debug!(%error, "which agents listen is not known");
+            return false;
+        }
+    };
+    let ending = Ending::PowerOff;
+    let request = Request::Shutdown { ending };
+    if listening.own {
+        // A part of the time: one that is stuck must not keep the other from being asked.
+        let deadline = deadline.at_most(deadline.left().unwrap_or_default() / 2);
+        match channel::ask(&place.channel_socket(), &request, deadline) {
+            Ok(Response::ShuttingDown) => return true,
+            Ok(_) => tracing::debug!("stampo's agent answered something else"),
+            Err(error) => tracing::debug!(%error, "stampo's agent did not take the shutdown"),
+        }
+    }
+    if listening.qemu {
+        let asked = Agent::connect(&place.agent_socket(), deadline)
+            .and_then(|mut agent| agent.shutdown(deadline));
+        match asked {
+            Ok(()) => return true,
+            Err(error) => tracing::debug!(%error, "QEMU's agent did not take the shutdown"),
+        }
+    }
+    false
 }
 
 fn by_power_button(place: &Place, held: &Held, limit: Duration) -> io::Result<bool> {

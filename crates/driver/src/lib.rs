@@ -87,9 +87,10 @@ pub enum Power {
 /// How to end a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMethod {
-    /// Guest agent, then ACPI, then kill; each for at most this long.
+    /// An agent in the guest (stampo's own before QEMU's), then ACPI, then kill; each for at most
+    /// this long.
     Graceful {
-        /// How long the agent's shutdown may take.
+        /// How long an agent's shutdown may take.
         agent: Duration,
         /// How long the ACPI power button may take.
         acpi: Duration,
@@ -104,12 +105,21 @@ pub enum StopMethod {
 pub enum StoppedBy {
     /// It was not running.
     Already,
-    /// The guest agent's shutdown.
+    /// The shutdown of an agent in the guest.
     Agent,
     /// The ACPI power button.
     Acpi,
     /// The process was killed.
     Kill,
+}
+
+/// Which agents have opened their channel in a running guest, as its machine shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// stampo's own.
+    pub own: bool,
+    /// QEMU's.
+    pub qemu: bool,
 }
 
 /// A command for the guest agent.
@@ -244,6 +254,10 @@ pub trait Driver: Send + Sync {
 
     /// Every guest that the driver knows.
     fn list(&self) -> Result<Vec<GuestId>, DriverError>;
+
+    /// Which agents listen in the running guest now. Asks none of them, so it never waits for one:
+    /// what is sent to an agent that does not listen is lost.
+    fn listening(&self, id: GuestId) -> Result<Listening, DriverError>;
 
     /// Waits until the guest agent answers, for at most `timeout`.
     fn agent_ping(&self, id: GuestId, timeout: Duration) -> Result<(), DriverError>;

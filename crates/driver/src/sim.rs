@@ -17,9 +17,9 @@ pub use steer::{Failure, Manners, Step, When};
 
 use crate::{
     Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest,
-    GuestDefinition, MemoryImage, Power, StopMethod, StoppedBy,
+    GuestDefinition, Listening, MemoryImage, Power, StopMethod, StoppedBy,
 };
-use stampo_agent_protocol::{Request, Response};
+use stampo_agent_protocol::{Request, Response, Timings};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use state::{Guest, Run, Shelf};
@@ -73,6 +73,11 @@ impl SimDriver {
     /// whichever process they are told.
     pub fn set_fork_manners(&self, manners: ForkManners) -> Result<(), DriverError> {
         agent::set_manners(self.shelf.dir(), manners)
+    }
+
+    /// What stampo's own agent in the guest says of its start.
+    pub fn script_timings(&self, id: GuestId, timings: &Timings) -> Result<(), DriverError> {
+        self.change(id, |guest| guest.timings = Some(timings.clone()))
     }
 
     /// Ends the guest from outside, as a crash of its process would.
@@ -281,6 +286,15 @@ impl Driver for SimDriver {
 
     fn list(&self) -> Result<Vec<GuestId>, DriverError> {
         self.shelf.list()
+    }
+
+    fn listening(&self, id: GuestId) -> Result<Listening, DriverError> {
+        let guest = self.running(id)?;
+        let silent = agent::manners(self.shelf.dir())? == ForkManners::Silent;
+        Ok(Listening {
+            own: guest.manners.agent && !silent,
+            qemu: guest.manners.agent,
+        })
     }
 
     fn agent_ping(&self, id: GuestId, timeout: Duration) -> Result<(), DriverError> {

@@ -6,6 +6,7 @@
 //! by the names in the row. Starting up *is* recovery: [`Engine::recover`] runs the same steps
 //! for whatever a dead process left.
 
+mod boot;
 mod born;
 mod build;
 mod change;
@@ -38,6 +39,7 @@ mod verify;
 mod version;
 mod work;
 
+pub use boot::{Boot, Teller};
 pub use build::Build;
 pub use change::Resize;
 pub use engine::{Engine, Settings};

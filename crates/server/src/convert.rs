@@ -2,12 +2,12 @@
 
 use crate::problem::problem;
 use stampo_api::{
-    AuditRecord, Damage, Event, FactVerdict, Finding, GcReport, GcSubject, Guest, Operation,
+    AuditRecord, Boot, Damage, Event, FactVerdict, Finding, GcReport, GcSubject, Guest, Operation,
     Passport, Reply, ScrubReport, SealChange, SealPlan, Verification, Version,
 };
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
-use stampo_engine::{Engine, PassportOf, Source, Subject, SubjectKind};
+use stampo_engine::{Engine, EngineError, PassportOf, Source, Subject, SubjectKind, Teller};
 use stampo_store::{
     AuditRow, EventRow, ExceptionRow, GuestRow, OperationRow, StoreError, VersionRow,
 };
@@ -95,6 +95,31 @@ pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Gu
         keep_until_ms: row.keep_until_ms,
         error: row.error.clone(),
     }
+}
+
+/// Moments become phases. They are the guest's words: one that ends before it begins is left out.
+pub(crate) fn boot(told: Result<stampo_engine::Boot, EngineError>) -> Reply<Boot> {
+    let boot = told.map_err(|error| problem(&error))?;
+    let timings = &boot.timings;
+    let kernel = timings.initrd_ms.or(timings.userspace_ms);
+    let between = |from: Option<u64>, to: Option<u64>| to?.checked_sub(from?);
+    Ok(Boot {
+        told_by: match boot.told_by {
+            Teller::Agent => "agent",
+            Teller::QemuAgent => "qemu-guest-agent",
+        }
+        .to_owned(),
+        system: timings.system.as_str().to_owned(),
+        settled: timings.is_settled(),
+        failed_units: timings.failed_units,
+        uptime_ms: timings.uptime_ms,
+        before_kernel_ms: boot.before_kernel_ms,
+        kernel_ms: kernel,
+        initrd_ms: between(timings.initrd_ms, timings.userspace_ms),
+        userspace_ms: between(timings.userspace_ms, timings.finished_ms),
+        agent_at_ms: timings.agent_ms,
+        finished_at_ms: timings.finished_ms,
+    })
 }
 
 pub(crate) fn operation(row: OperationRow) -> Operation {

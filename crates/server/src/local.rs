@@ -5,10 +5,10 @@ use crate::convert::{self, store_problem};
 use crate::open::refused;
 use crate::problem::problem;
 use stampo_api::{
-    AcceptRequest, Api, AuditRecord, BuildRequest, Check, CheckStatus, CloneRequest, DoctorReport,
-    ExecReply, ExecRequest, GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport,
-    Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest,
-    StopReply, Verification, Version, Watch,
+    AcceptRequest, Api, AuditRecord, Boot, BuildRequest, Check, CheckStatus, CloneRequest,
+    DoctorReport, ExecReply, ExecRequest, GcReport, Guest, ImportRequest, Kind, Operation, Outcome,
+    Passport, Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan,
+    SealRequest, StopReply, Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{State, Verb};
@@ -435,6 +435,15 @@ impl Api for Local {
         self.engine
             .wait_ssh(guest, Duration::from_secs(timeout_s))
             .map_err(|error| problem(&error))
+    }
+
+    fn boot(&self, guest: &GuestName) -> Reply<Boot> {
+        convert::boot(self.engine.boot(guest))
+    }
+
+    fn wait_system(&self, guest: &GuestName, timeout_s: u64) -> Reply<Boot> {
+        let timeout = Duration::from_secs(timeout_s);
+        convert::boot(self.engine.wait_system(guest, timeout))
     }
 
     fn exec(&self, request: ExecRequest) -> Reply<ExecReply> {

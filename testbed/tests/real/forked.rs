@@ -104,6 +104,7 @@ fn request(channel: &mut Channel) -> ForkRequest {
         },
         nics: Few::first([nic]),
         ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519, KeyKind::Ecdsa])),
+        logins: Few::default(),
         run_hooks: true,
         hook_limit_ms: 30_000,
     }
@@ -116,14 +117,15 @@ fn fork(channel: &mut Channel, request: &ForkRequest) -> ForkReport {
     }
 }
 
-/// What this guest has, all of it; it has neither initiators nor a system log.
+/// What this guest has, all of it; it has neither initiators nor a system log, and nobody was named
+/// who may log in.
 fn every_item_is_done(report: &ForkReport) {
     for done in report.items.iter() {
-        let absent = matches!(done.item, Item::StorageIds | Item::SystemLog);
+        let absent = matches!(done.item, Item::StorageIds | Item::SystemLog | Item::Logins);
         let expected = matches!(done.outcome, Outcome::NotNeeded { .. }) == absent;
         assert!(expected, "{}: {:?}", done.item, done.outcome);
     }
-    assert_eq!(report.items.len(), 16);
+    assert_eq!(report.items.len(), 17);
 }
 
 fn seen_from_outside(stampo: &Stampo, before: &str, report: &ForkReport, channel: &mut Channel) {

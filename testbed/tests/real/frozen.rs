@@ -155,6 +155,7 @@ impl Ground {
             },
             nics: Few::new(vec![nic]).expect("one"),
             ssh_keys: SshKeys::Make(Few::new(vec![KeyKind::Ed25519]).expect("one")),
+            logins: Few::default(),
             run_hooks: true,
             hook_limit_ms: 10_000,
         }

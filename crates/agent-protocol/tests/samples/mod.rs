@@ -30,6 +30,7 @@ pub fn fork() -> ForkRequest {
             nic(2, 12, Addressing::Static(network)),
         ]),
         ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519, KeyKind::Ecdsa])),
+        logins: Few::default(),
         run_hooks: true,
         hook_limit_ms: 5_000,
     }

@@ -1,5 +1,6 @@
 //! The words of `clone`. Apart because it has the most options of all verbs.
 
+use super::Sign;
 use clap::{Args, Subcommand, ValueEnum};
 use stampo_core::goal::Goal;
 use stampo_core::instant::Instant;
@@ -60,10 +61,13 @@ pub struct CloneArgs {
     /// Make the guests but do not start them.
     #[arg(long)]
     pub no_start: bool,
-    /// Return when the guests have been started, without waiting until ssh answers.
-    #[arg(long)]
+    /// Return when the guests have been started, without waiting for anything.
+    #[arg(long, conflicts_with = "wait_for")]
     pub no_wait: bool,
-    /// How long to wait until ssh answers, in seconds.
+    /// What to wait for.
+    #[arg(long, value_enum, default_value_t, value_name = "SIGN")]
+    pub wait_for: Sign,
+    /// How long to wait, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub timeout: u64,
     /// Print the plan and change nothing.

@@ -2,12 +2,13 @@
 
 use super::Session;
 use super::guests::GuestLine;
-use crate::args::{CloneArgs, CloneCommand, Format};
+use super::wait;
+use crate::args::{CloneArgs, CloneCommand, Format, Sign};
 use crate::output;
 use crate::progress::Show;
 use crate::spec::clone_spec;
 use serde::Serialize;
-use stampo_api::{CloneRequest, Event, Guest, Kind, Problem, Progress, Reply, Watch};
+use stampo_api::{Boot, CloneRequest, Event, Guest, Kind, Problem, Progress, Reply, Watch};
 use stampo_core::names::{GuestName, NamePattern};
 use stampo_core::plan::ClonePlan;
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ struct Made {
     guest: Guest,
     /// Milliseconds of each phase.
     phases_ms: BTreeMap<String, u64>,
+    /// What an agent in it said of its start when the waiting ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<Boot>,
 }
 
 impl output::Row for Made {
@@ -162,12 +166,16 @@ pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
         .unwrap_or_default();
     for guest in outcome.guests {
         let phases_ms = phases.get(&guest.name).cloned().unwrap_or_default();
-        made.push(Made { guest, phases_ms });
+        made.push(Made {
+            guest,
+            phases_ms,
+            boot: None,
+        });
     }
     let waited = if args.no_wait || args.no_start {
         Ok(())
     } else {
-        wait_all(session, &timed.show, &mut made, args.timeout)
+        wait_all(session, &timed.show, &mut made, args)
     };
     drop(timed);
     // Also when one does not answer: the guests are there, and their addresses are wanted.
@@ -180,29 +188,22 @@ pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
     waited.map(|()| ExitCode::SUCCESS)
 }
 
-/// Waits until every guest that has a known address answers over ssh.
-fn wait_all(session: &Session, show: &Show, made: &mut [Made], timeout_s: u64) -> Reply<()> {
+/// Waits for every guest that was started; for ssh only where its address is known.
+fn wait_all(session: &Session, show: &Show, made: &mut [Made], args: &CloneArgs) -> Reply<()> {
+    let sign = args.wait_for;
     let mut failed = Vec::new();
-    for one in made
-        .iter_mut()
-        .filter(|one| one.guest.address.is_some() && one.guest.power == "running")
-    {
-        show.busy(&format!("waiting until ssh of {} answers", one.guest.name));
-        let name = one
-            .guest
-            .name
-            .parse()
-            .map_err(|error| Problem::from_error(Kind::Failed, &error))?;
-        match session.api.wait_ssh(&name, timeout_s) {
-            Ok(ms) => {
-                show.event(&Event {
-                    subject: one.guest.name.clone(),
-                    phase: "ssh".to_owned(),
-                    detail: "answers".to_owned(),
-                    duration_ms: Some(ms),
-                });
-                one.phases_ms.insert("ssh".to_owned(), ms);
+    let known = |one: &Made| sign == Sign::System || one.guest.address.is_some();
+    let running = made.iter_mut().filter(|one| one.guest.power == "running");
+    for one in running.filter(|one| known(one)) {
+        let name = wait::name_of(&one.guest)?;
+        match wait::wait(session, show, &name, sign, args.timeout) {
+            Ok((phase, ms)) => {
+                one.phases_ms.insert(phase.to_owned(), ms);
                 one.guest = session.api.guest(&name)?;
+                // A fork did not boot: its kernel's start was the template's.
+                if one.guest.kind != "instant" {
+                    one.boot = session.api.boot(&name).ok();
+                }
             }
             Err(problem) => failed.push((one.guest.name.clone(), problem)),
         }

@@ -1,6 +1,7 @@
 //! `ps`, `show`, `rm`, `undelete`, `rename`, `resize`.
 
 use super::Session;
+use super::wait::shown;
 use crate::args::{Format, PsArgs, RenameArgs, ResizeArgs, RmArgs};
 use crate::output;
 use serde::Serialize;
@@ -64,13 +65,10 @@ pub fn ps(session: &Session, args: &PsArgs) -> Result<ExitCode, Problem> {
 
 /// `show`.
 pub fn show(session: &Session, guest: &GuestName) -> Result<ExitCode, Problem> {
-    print_one(session, session.api.guest(guest)?)
-}
-
-fn print_one(session: &Session, guest: Guest) -> Result<ExitCode, Problem> {
+    let found = session.api.guest(guest)?;
     match session.global.output {
-        Format::Name => output::print(&guest.name)?,
-        form => output::value(form, &guest)?,
+        Format::Name => output::print(&found.name)?,
+        form => output::value(form, &shown(session, guest, found))?,
     }
     Ok(ExitCode::SUCCESS)
 }

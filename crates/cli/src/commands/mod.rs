@@ -13,6 +13,7 @@ mod passport;
 mod power;
 mod store;
 mod template;
+mod wait;
 
 use crate::args::{Cli, Command, Global, StoreCommand};
 use crate::progress::Show;

@@ -2,7 +2,8 @@
 
 use super::Session;
 use super::guests::GuestLine;
-use crate::args::{StartArgs, StopArgs};
+use super::wait::wait;
+use crate::args::{Sign, StartArgs, StopArgs};
 use crate::output;
 use crate::progress::Show;
 use stampo_api::Problem;
@@ -16,9 +17,8 @@ pub fn start(session: &Session, args: &StartArgs) -> Result<ExitCode, Problem> {
     let show = Show::new(session.global.quiet);
     let mut lines = Vec::new();
     for guest in &args.guests {
-        if args.wait {
-            show.busy(&format!("waiting until ssh of {guest} answers"));
-            session.api.wait_ssh(guest, args.timeout)?;
+        if let Some(sign) = args.wait_for.or(args.wait.then_some(Sign::Ssh)) {
+            wait(session, &show, guest, sign, args.timeout)?;
         }
         lines.push(GuestLine(session.api.guest(guest)?));
     }
@@ -53,6 +53,7 @@ pub fn restart(session: &Session, args: &StopArgs) -> Result<ExitCode, Problem> 
         &StartArgs {
             guests,
             wait: false,
+            wait_for: None,
             timeout: 0,
         },
     )

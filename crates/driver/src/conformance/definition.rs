@@ -25,6 +25,7 @@ pub(super) fn unknown(place: &dyn Fixture) {
     assert_not_found(id, driver.ensure_running(id));
     assert_not_found(id, driver.ensure_stopped(id, StopMethod::Kill));
     assert_not_found(id, driver.ensure_stopped(id, graceful()));
+    assert_not_found(id, driver.listening(id));
     assert_not_found(id, driver.agent_ping(id, SHORT));
     assert_not_found(id, driver.agent_exec(id, &exec()));
     assert_not_found(id, driver.agent_read_file(id, "/etc/hostname", 10, SHORT));
@@ -58,6 +59,7 @@ pub(super) fn twice(place: &dyn Fixture) {
         .ensure_stopped(guest.id, StopMethod::Kill)
         .expect("stopping a stopped guest");
     assert_eq!(stopped, crate::StoppedBy::Already);
+    assert_not_running(guest.id, driver.listening(guest.id));
     assert_not_running(guest.id, driver.agent_ping(guest.id, SHORT));
     assert_not_running(guest.id, driver.agent_exec(guest.id, &exec()));
     assert_not_running(guest.id, driver.ask_agent(guest.id, &Request::Hello, SHORT));

@@ -1,7 +1,7 @@
 //! Cases about starting and stopping, in one process.
 
 use super::{Fixture, Temper, define, graceful, pid, power, within};
-use crate::{DriverError, Ensured, Power, StopMethod, StoppedBy};
+use crate::{DriverError, Ensured, Listening, Power, StopMethod, StoppedBy};
 use stampo_agent_protocol::Request;
 use stampo_core::size::ByteSize;
 use std::time::{Duration, Instant};
@@ -146,6 +146,11 @@ pub(super) fn silent_agent(place: &dyn Fixture) {
         }
         other => panic!("expected a silent agent, got {other:?}"),
     }
+    let nobody = Listening {
+        own: false,
+        qemu: false,
+    };
+    assert_eq!(driver.listening(id).expect("the machine tells"), nobody);
     let asked = within(Duration::from_secs(5), || {
         driver.ask_agent(id, &Request::Hello, limit)
     });

@@ -180,6 +180,7 @@ fn fork(guest: &mut Guest, request: &ForkRequest, manners: ForkManners) -> Respo
         Item::MachineId,
         Item::Hostname,
         Item::SshKeys,
+        Item::Logins,
         Item::Durable,
     ];
     Response::Forked(Box::new(ForkReport {
@@ -210,6 +211,18 @@ fn connect(guest: &mut Guest, manners: ForkManners) -> Response {
     })
 }
 
+/// What a guest says that has started, unless a test has it say something else.
+const STARTED: Timings = Timings {
+    uptime_ms: 2,
+    system: SystemState::Running,
+    jobs: Some(0),
+    failed_units: Some(0),
+    initrd_ms: None,
+    userspace_ms: Some(1),
+    agent_ms: Some(1),
+    finished_ms: Some(2),
+};
+
 /// What the agent answers, and what becomes of the guest by it.
 pub(super) fn answer(
     guest: &mut Guest,
@@ -236,14 +249,7 @@ pub(super) fn answer(
         }
         Request::Fork(request) => fork(guest, request, manners),
         Request::Connect(_) => connect(guest, manners),
-        Request::Timings => Response::Timings(Timings {
-            uptime_ms: 2,
-            system: SystemState::Running,
-            jobs: Some(0),
-            failed_units: Some(0),
-            userspace_ms: Some(1),
-            finished_ms: Some(2),
-        }),
+        Request::Timings => Response::Timings(guest.timings.clone().unwrap_or(STARTED)),
         Request::Shutdown { .. } => Response::ShuttingDown,
     };
     if manners == ForkManners::Silent {

@@ -8,6 +8,7 @@ use super::steer::Manners;
 use crate::{DriverError, Ensured, GuestDefinition};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use stampo_agent_protocol::Timings;
 use stampo_core::ids::GuestId;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -35,6 +36,9 @@ pub(super) struct Guest {
     /// What its own agent would tell of it.
     #[serde(default)]
     pub inside: Inside,
+    /// What its own agent says of its start.
+    #[serde(default)]
+    pub timings: Option<Timings>,
     /// Program → exit code, standard output, standard error.
     pub answers: BTreeMap<String, (i32, Vec<u8>, Vec<u8>)>,
     /// Files written through the agent.
@@ -51,6 +55,7 @@ impl Guest {
             links_down: false,
             resumed: false,
             inside: Inside::default(),
+            timings: None,
             answers: BTreeMap::new(),
             files: BTreeMap::new(),
         }

@@ -265,6 +265,7 @@ fn fork_request(row: &GuestRow, fork: &Fork) -> Result<ForkRequest, EngineError>
         },
         nics: Few::first(nics),
         ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519])),
+        logins: Few::default(),
         run_hooks: true,
         hook_limit_ms: u32::try_from(HOOKS.as_millis()).unwrap_or(u32::MAX),
     })

@@ -8,6 +8,7 @@
 //! for time.
 
 mod beside;
+mod boot;
 mod cancel;
 mod cases;
 mod clean;
@@ -155,6 +156,18 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_defect_in_one_thread_ends_the_operation",
             cancel::a_defect_in_one_thread_ends_the_operation,
+        ),
+        trial(
+            "stampos_agent_is_asked_before_qemus",
+            boot::stampos_agent_is_asked_before_qemus,
+        ),
+        trial(
+            "a_guest_that_nobody_speaks_for_is_said_to_be_so",
+            boot::a_guest_that_nobody_speaks_for_is_said_to_be_so,
+        ),
+        trial(
+            "the_system_is_waited_for_no_longer_than_asked",
+            boot::the_system_is_waited_for_no_longer_than_asked,
         ),
         trial(
             "a_personalised_clone_that_is_not_unique_is_destroyed",
