@@ -365,7 +365,7 @@ fn an_agent_that_does_not_know_of_logins_does_not_pass() {
             outcome,
             took_us: 1,
         };
-        report.items = Few::first(report.items.to_vec().into_iter().chain([done]));
+        report.items = Few::first(report.items.iter().cloned().chain([done]));
         unmet(&request, &report, now)
     };
     assert_eq!(with(Outcome::Done), []);
