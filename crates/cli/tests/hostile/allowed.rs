@@ -175,7 +175,7 @@ fn is_process(path: &str) -> bool {
     };
     let (number, what) = rest.split_once('/').unwrap_or((rest, ""));
     number.bytes().all(|byte| byte.is_ascii_digit())
-        && ["", "stat", "maps", "cgroup", "mounts", "fd"].contains(&what)
+        && ["", "stat", "maps", "cgroup", "mounts", "mountinfo", "fd"].contains(&what)
 }
 
 fn is_root() -> bool {
