@@ -1,21 +1,11 @@
 //! Tables for instant clones: how they begin, and for how many the host has memory.
 
 use super::*;
-use crate::hardware::Hardware;
-use crate::ids::{ImageId, VersionId};
-use crate::lifecycle::State;
-use uuid::Uuid;
 
 fn version(memory: MemoryFacts) -> VersionFacts {
     VersionFacts {
-        id: VersionId(Uuid::nil()),
-        label: "web@1".into(),
-        state: State::Published,
-        image: ImageId::from_bytes([7; 32]),
-        virtual_size: ByteSize::gib(2),
-        data: ByteSize::mib(500),
-        hardware: Hardware::default(),
         memory,
+        ..crate::plan::tests::version()
     }
 }
 

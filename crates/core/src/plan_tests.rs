@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::HashSet;
 
-fn version() -> VersionFacts {
+pub(crate) fn version() -> VersionFacts {
     VersionFacts {
         id: VersionId(Uuid::nil()),
         label: "web@1".into(),

@@ -17,6 +17,7 @@ use stampo_core::names::GuestName;
 use stampo_driver::Power;
 use stampo_store::{GuestRow, OperationRow, OperationState, StoreError, Tx};
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::time::Duration;
 
 /// How guests are removed.
@@ -227,7 +228,7 @@ impl Engine {
 }
 
 /// The guests of an operation, for people.
-fn subject(names: &[GuestName]) -> String {
+pub(crate) fn subject<N: Display>(names: &[N]) -> String {
     match names {
         [name] => name.to_string(),
         names => format!("{} guests", names.len()),

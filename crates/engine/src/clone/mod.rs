@@ -33,7 +33,6 @@ use stampo_core::names::{NamePattern, VersionRef};
 use stampo_core::plan::{
     ClonePlan, CloneSpec, GuestPlan, HostFacts, PlanRefusal, VersionFacts, plan_clone,
 };
-use stampo_core::size::ByteSize;
 use stampo_image::durable;
 use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
 use std::net::{Ipv4Addr, TcpListener};
@@ -157,8 +156,6 @@ impl Engine {
 
     fn host_facts(&self, spec: &CloneSpec) -> Result<HostFacts, EngineError> {
         let guests_dir = self.driver.guests_dir();
-        let stat = rustix::fs::statvfs(guests_dir)
-            .map_err(|error| EngineError::io("examine", guests_dir)(error.into()))?;
         let reflink = stampo_image::copy::probe_reflink(guests_dir)
             .map_err(EngineError::io("examine", guests_dir))?;
         let wanted = usize::try_from(spec.count.unwrap_or(1)).unwrap_or(usize::MAX);
@@ -169,7 +166,7 @@ impl Engine {
             .filter(|port| is_free(*port));
         Ok(HostFacts {
             reflink,
-            free: ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)),
+            free: self.free_for_guests()?,
             free_ports: free.take(wanted.saturating_add(32)).collect(),
             memory: HostMemory::default(),
         })

@@ -77,7 +77,7 @@ impl Engine {
         if !self.driver.capabilities()?.memory_images {
             return Err(EngineError::Conflict {
                 act: format!("freeze {reference}"),
-                why: "memory images can't be made here".to_owned(),
+                why: "memory images can't be made here; see: stampo doctor".to_owned(),
             });
         }
         let hidden = GuestId(Uuid::new_v4());
@@ -122,7 +122,10 @@ impl Engine {
         let (needed, free) = (row.hardware.memory, self.free_for_guests()?);
         if free < needed {
             // The memory is a file: where it has no room left, the guest would be killed.
-            return refused(format!("its memory needs {needed}, and {free} are free"));
+            return refused(format!(
+                "its memory needs {needed}, and {free} are free where guests are kept; see what can \
+                 go: stampo gc --dry-run"
+            ));
         }
         Ok(())
     }
@@ -174,7 +177,7 @@ impl Engine {
     }
 
     /// The free space where guests are kept.
-    fn free_for_guests(&self) -> Result<ByteSize, EngineError> {
+    pub(crate) fn free_for_guests(&self) -> Result<ByteSize, EngineError> {
         let dir = self.driver.guests_dir();
         let stat = rustix::fs::statvfs(dir)
             .map_err(|error| EngineError::io("examine", dir)(error.into()))?;

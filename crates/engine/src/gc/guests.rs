@@ -7,6 +7,7 @@
 use super::{Subject, SubjectKind};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::remove::subject;
 use crate::sidecar::OUTDATED;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::GuestId;
@@ -66,11 +67,8 @@ impl Engine {
         if going.is_empty() {
             return Ok(());
         }
-        let subject = match going.as_slice() {
-            [(_, name)] => name.clone(),
-            going => format!("{} guests", going.len()),
-        };
-        let operation = self.new_operation("remove", &subject, serde_json::Value::Null);
+        let names: Vec<&String> = going.iter().map(|(_, name)| name).collect();
+        let operation = self.new_operation("remove", &subject(&names), serde_json::Value::Null);
         let (rows, stays) = self.claim_to_collect(&operation, &going, now)?;
         for subject in subjects {
             if let SubjectKind::Guest(id) = subject.kind
