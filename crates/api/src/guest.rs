@@ -35,7 +35,7 @@ pub struct Guest {
     pub fallback: Option<String>,
     /// Its state in the catalog; `ready` is a good guest.
     pub state: String,
-    /// `running`, `stopped` or `unknown`.
+    /// `running`, `paused` (its process is there and executes nothing), `stopped` or `unknown`.
     pub power: String,
     /// The process that runs it.
     pub pid: Option<u32>,

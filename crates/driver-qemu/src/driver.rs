@@ -3,11 +3,14 @@
 use crate::agent::Agent;
 use crate::argv::{self, Machine};
 use crate::channel;
+use crate::hold::{Hold, Stage};
 use crate::host::Host;
 use crate::options::Options;
 use crate::place::Place;
+use crate::process::ProcessName;
 use crate::qmp::Qmp;
 use crate::record;
+use crate::settle::{self, Goal};
 use crate::wire::{Deadline, WireError, printable};
 use crate::{freeze, listening, resume, running, start, stop, tpm};
 use stampo_agent_protocol::{Request, Response};
@@ -15,7 +18,7 @@ use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use stampo_driver::{
     Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition,
-    Listening, MemoryImage, MemoryImageDir, Power, Start, StopMethod, StoppedBy,
+    Listening, MemoryImage, MemoryImageDir, Power, Readiness, Start, StopMethod, StoppedBy,
 };
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -75,11 +78,32 @@ impl QemuDriver {
 
     /// The place of a guest that runs.
     fn running(&self, id: GuestId) -> Result<Place, DriverError> {
-        let place = self.known(id)?;
-        match running::find(&place, id)? {
-            Some(_) => Ok(place),
-            None => Err(DriverError::NotRunning(id)),
+        match self.found(id)? {
+            (place, Some((_, None))) => Ok(place),
+            _ => Err(DriverError::NotRunning(id)),
         }
+    }
+
+    /// A guest's place, and its process, with why that executes nothing.
+    fn found(&self, id: GuestId) -> Result<Found, DriverError> {
+        let place = self.known(id)?;
+        let Some(name) = running::find(&place, id)? else {
+            return Ok((place, None));
+        };
+        // What is just being told to stop or to go on may execute something.
+        let hold = Hold::of(&place, &name)?.filter(|hold| hold.stage != Stage::Moving);
+        Ok((place, Some((name, hold.map(|hold| hold.stage)))))
+    }
+
+    fn start(
+        &self,
+        definition: &GuestDefinition,
+        place: &Place,
+        goal: Goal,
+    ) -> Result<Ensured, DriverError> {
+        let (ensured, children) = start::ensure(definition, place, &self.host, goal)?;
+        self.reap(children);
+        Ok(ensured)
     }
 
     /// Collects the exit states of children that have ended.
@@ -119,6 +143,9 @@ impl QemuDriver {
     }
 }
 
+/// See [`QemuDriver::found`].
+type Found = (Place, Option<(ProcessName, Option<Stage>)>);
+
 fn agent_error(error: &WireError) -> DriverError {
     DriverError::Program {
         program: "the guest agent".to_owned(),
@@ -156,9 +183,23 @@ impl Driver for QemuDriver {
 
     fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError> {
         let (place, definition) = self.defined(id)?;
-        let (ensured, children) = start::ensure(&definition, &place, &self.host)?;
-        self.reap(children);
-        Ok(ensured)
+        self.start(&definition, &place, Goal::Running)
+    }
+
+    fn ensure_prepared(&self, id: GuestId, readiness: Readiness) -> Result<Ensured, DriverError> {
+        let (place, definition) = self.defined(id)?;
+        self.start(&definition, &place, Goal::Prepared(readiness))
+    }
+
+    fn ensure_paused(&self, id: GuestId) -> Result<Ensured, DriverError> {
+        let place = self.known(id)?;
+        let limit = self.host.options().start_limit;
+        let Some(_lock) = place.lock(limit)? else {
+            return Err(busy(&id.to_string()));
+        };
+        let not_running = || DriverError::NotRunning(id);
+        let name = running::find(&place, id)?.ok_or_else(not_running)?;
+        settle::pause(&place, &name, not_running, Deadline::after(limit))
     }
 
     fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError> {
@@ -200,8 +241,11 @@ impl Driver for QemuDriver {
     }
 
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {
-        let place = self.known(id)?;
-        let name = running::find(&place, id)?.ok_or(DriverError::NotRunning(id))?;
+        let (place, found) = self.found(id)?;
+        let name = match found {
+            Some((name, None | Some(Stage::Paused))) => name,
+            _ => return Err(DriverError::NotRunning(id)),
+        };
         let deadline = Deadline::after(self.host.options().start_limit);
         let set = || -> Result<(), WireError> {
             let args = name.arguments().map_err(WireError::Io)?;
@@ -220,8 +264,8 @@ impl Driver for QemuDriver {
         if !place.is_defined()? {
             return Ok(Power::Undefined);
         }
-        let found = running::find(&place, id).and_then(|name| {
-            let Some(name) = name else {
+        let found = self.found(id).and_then(|(place, found)| {
+            let Some((name, stage)) = found else {
                 // Without a definition of use it can't be started: it is to be defined again.
                 return Ok(match place.usable_definition()? {
                     Some(_) => Power::Stopped,
@@ -231,9 +275,10 @@ impl Driver for QemuDriver {
             let uptime_ms = name
                 .uptime_ms()
                 .map_err(DriverError::io("read", Path::new("/proc/uptime")))?;
-            Ok(Power::Running {
-                pid: name.pid,
-                uptime_ms,
+            let pid = name.pid;
+            Ok(match stage {
+                None => Power::Running { pid, uptime_ms },
+                Some(_) => Power::Paused { pid, uptime_ms },
             })
         });
         Ok(found.unwrap_or_else(|error| Power::Unknown {

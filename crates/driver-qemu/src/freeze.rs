@@ -8,6 +8,7 @@
 //! freeze that was cut off is not continued; the guest is then only good for being ended.
 
 use crate::argv::Machine;
+use crate::hold::{Hold, Stage};
 use crate::host::Host;
 use crate::place::Place;
 use crate::process::ProcessName;
@@ -41,6 +42,9 @@ pub(crate) fn ensure(
         let image = dir.read()?.ok_or(DriverError::NotRunning(guest.id))?;
         return Ok((Ensured::Unchanged, image));
     };
+    if Hold::of(place, &name)?.is_some_and(|hold| hold.stage == Stage::Paused) {
+        return Err(DriverError::NotRunning(guest.id));
+    }
     let image = freeze(guest, place, host, &dir, &name, Deadline::after(limit))?;
     Ok((Ensured::Changed, image))
 }

@@ -17,6 +17,7 @@ mod firmware;
 mod freeze;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hold;
 mod host;
 mod listening;
 mod machines;
@@ -29,6 +30,7 @@ mod qmp;
 mod record;
 mod resume;
 mod running;
+mod settle;
 mod start;
 mod stop;
 mod tpm;

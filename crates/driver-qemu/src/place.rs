@@ -7,7 +7,7 @@
 //! vars.fd          its own firmware variables       agent.sock    the guest agent
 //! tpm/, tpm.sock   its own TPM                      channel.sock  stampo's own agent
 //! resumed          it went on from a memory image   qemu.pid      written by QEMU
-//!                                                   qemu.log      QEMU's own complaints
+//! hold.json        why its process executes nothing qemu.log      QEMU's own complaints
 //! ```
 //! The directory belongs to the caller, who may keep disks in it; the driver touches only these.
 
@@ -54,6 +54,11 @@ impl Place {
 
     pub fn process_path(&self) -> PathBuf {
         self.dir.join("process.json")
+    }
+
+    /// Why the process executes nothing.
+    pub fn hold_path(&self) -> PathBuf {
+        self.dir.join("hold.json")
     }
 
     pub fn console_log(&self) -> PathBuf {
@@ -114,7 +119,7 @@ impl Place {
             .map_err(DriverError::io("look for", &path))
     }
 
-    /// Marks, durably, that the guest goes on from its memory image now.
+    /// Marks, durably, that the guest may go on from its memory image from now on.
     pub fn mark_resumed(&self) -> Result<(), DriverError> {
         let path = self.resumed_path();
         let write = || -> io::Result<()> {
@@ -216,9 +221,10 @@ impl Place {
             self.console_socket(),
             self.tpm_socket(),
         ];
-        for path in sockets
-            .iter()
-            .chain([&self.process_path(), &self.pid_file()])
+        for path in
+            sockets
+                .iter()
+                .chain([&self.process_path(), &self.hold_path(), &self.pid_file()])
         {
             remove_file(path)?;
         }

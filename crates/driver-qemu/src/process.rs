@@ -53,6 +53,11 @@ impl ProcessName {
         Ok(Self::of(self.pid)?.as_ref() == Some(self))
     }
 
+    /// Whether it was started since the host was.
+    pub fn is_of_boot(&self, boot_id: &str) -> bool {
+        self.boot_id == boot_id
+    }
+
     /// Milliseconds since it started.
     pub fn uptime_ms(&self) -> io::Result<u64> {
         let text = fs::read_to_string("/proc/uptime")?;

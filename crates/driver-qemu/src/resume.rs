@@ -1,31 +1,29 @@
 //! Starting a guest from a memory image.
 //!
 //! ```text
-//! fits? ─ turn ─ spawn, waiting ─ mark ─ load the devices ─ links down ─ go on
+//! fits? ─ turn ─ spawn, waiting ─ mark ─┬─ load the devices ─ links down ─┬─ go on
+//!                                   spawned                           loaded
 //! ```
 //! The mark is durable before the guest executes anything: a second start from the same image
-//! would give an old memory a newer disk. A process that was left waiting is begun anew; one that
-//! was only not told to go on is told.
+//! would give an old memory a newer disk. It is made while QEMU builds its devices, also where the
+//! guest is only prepared, so that going on later waits for no disk; [`crate::hold`] has what takes
+//! it back. How a process that was found is brought on is in [`crate::settle`].
 
 use crate::argv::{self, HostFacts, Machine};
+use crate::hold;
 use crate::host::Host;
 use crate::place::Place;
-use crate::process::ProcessName;
 use crate::program::{Version, parse_number};
 use crate::qmp::Qmp;
-use crate::running;
 use crate::wire::{Deadline, WireError};
 use stampo_driver::memory_image::already_resumed;
-use stampo_driver::{DriverError, Ensured, GuestDefinition, MemoryImage, MemoryImageDir, Start};
+use stampo_driver::{DriverError, GuestDefinition, MemoryImage, MemoryImageDir};
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
 /// The driver's name in manifests.
 pub(crate) const DRIVER: &str = "qemu";
-
-/// How long a killed process may take to go.
-const GONE: Duration = Duration::from_secs(30);
 
 /// The first QEMU that opens a memory file for reading only and still gives the guest private
 /// memory of it (`rom=off`), and that saves to and loads from a file by its name (`file:`).
@@ -38,7 +36,7 @@ pub(crate) fn check(
     host: &Host,
     dir: &MemoryImageDir,
 ) -> Result<MemoryImage, DriverError> {
-    if place.is_resumed()? {
+    if hold::may_have_run(place)? {
         return Err(already_resumed(guest));
     }
     let image = dir.complete()?;
@@ -81,53 +79,6 @@ fn check_qemu(image: &MemoryImage, host: &Host, dir: &MemoryImageDir) -> Result<
     })
 }
 
-/// What is still to be done for a guest whose process is there; `None` when it was left unfinished
-/// and is gone now. Only under the guest's lock.
-pub(crate) fn settle(
-    guest: &GuestDefinition,
-    place: &Place,
-    name: &ProcessName,
-    deadline: Deadline,
-) -> Result<Option<Ensured>, DriverError> {
-    if !running::await_listening(place, name, deadline)? {
-        return Ok(None);
-    }
-    if !matches!(guest.start, Start::Resume { .. }) {
-        return Ok(Some(Ensured::Unchanged));
-    }
-    let failed = |error: WireError| DriverError::Program {
-        program: "qemu".to_owned(),
-        why: format!("the guest's state is unknown: {error}"),
-    };
-    let mut qmp = Qmp::connect(&place.qmp_socket(), deadline).map_err(failed)?;
-    match qmp.status(deadline).map_err(failed)?.as_str() {
-        "inmigrate" => {
-            drop(qmp);
-            // The guest has executed nothing: its disk is as it was.
-            kill(name).map_err(DriverError::io("end the process of", place.dir()))?;
-            place.unmark_resumed()?;
-            Ok(None)
-        }
-        "paused" if place.is_resumed()? => {
-            go_on(&mut qmp, name, deadline)?;
-            Ok(Some(Ensured::Changed))
-        }
-        _ => Ok(Some(Ensured::Unchanged)),
-    }
-}
-
-fn kill(name: &ProcessName) -> std::io::Result<()> {
-    let Some(held) = name.hold()? else {
-        return Ok(());
-    };
-    held.kill()?;
-    if held.wait_gone(GONE)? {
-        Ok(())
-    } else {
-        Err(std::io::Error::other("it was killed and is still there"))
-    }
-}
-
 /// Loads the image into a QEMU that waits for it. The guest executes nothing yet.
 pub(crate) fn load(
     qmp: &mut Qmp,
@@ -147,21 +98,13 @@ pub(crate) fn load(
         .map_err(failed)
 }
 
-/// Lets a loaded guest go on, with its links down.
-pub(crate) fn go_on(
-    qmp: &mut Qmp,
-    name: &ProcessName,
-    deadline: Deadline,
-) -> Result<(), DriverError> {
-    let mut tell = || -> Result<(), WireError> {
-        let args = name.arguments().map_err(WireError::Io)?;
-        qmp.set_links(&Machine::read(&args).netdevs, false, deadline)?;
-        qmp.go_on(deadline)
-    };
-    tell().map_err(|error| DriverError::Program {
-        program: "qemu".to_owned(),
-        why: format!("the guest was not told to go on: {error}"),
-    })
+/// Tells a QEMU that waits for an image which kind of image it will be; may be repeated.
+pub(crate) fn expect(qmp: &mut Qmp, deadline: Deadline) -> Result<(), DriverError> {
+    qmp.prepare_migration(deadline)
+        .map_err(|error| DriverError::Program {
+            program: "qemu".to_owned(),
+            why: format!("it does not wait for a memory image: {error}"),
+        })
 }
 
 /// One of as many turns as there are processors: resumes that run at once beyond that only slow

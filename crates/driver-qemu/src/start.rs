@@ -3,19 +3,21 @@
 //! ```text
 //! lock ─ runs already? ─ ports free? ─ sweep ─ TPM ─ spawn ─ record ─ go ─ monitor answers with our id
 //! ```
-//! What is between the last two for a guest that goes on from a memory image is in
-//! [`crate::resume`].
+//! What comes after it for a guest that goes on from a memory image is in [`crate::resume`].
 //!
 //! The new process becomes QEMU only at `go`, and ends by itself when we die before: from the first
 //! moment of a QEMU its record is there. Under the lock nobody else can be between these steps.
 
 use crate::argv;
+use crate::hold::{self, Hold};
 use crate::host::Host;
 use crate::place::Place;
 use crate::process::ProcessName;
 use crate::qmp::Qmp;
+use crate::settle::{Goal, Way};
 use crate::wire::{Deadline, Wire, WireError, printable};
 use crate::{resume, running, tpm};
+use stampo_driver::memory_image::nothing_to_prepare;
 use stampo_driver::{DriverError, Ensured, GuestDefinition, MemoryImage, MemoryImageDir, Start};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -34,24 +36,37 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// A console log that is larger at a start is moved aside, over the one moved before.
 const LARGEST_CONSOLE_LOG: u64 = 16 << 20;
 
-/// Starts the guest unless it runs. The children are given back to be reaped when they
-/// end.
+/// Starts the guest as far as this, from wherever it is. The children are given back to be reaped
+/// when they end.
 pub(crate) fn ensure(
     guest: &GuestDefinition,
     place: &Place,
     host: &Host,
+    goal: Goal,
 ) -> Result<(Ensured, Vec<Child>), DriverError> {
     let limit = host.options().start_limit;
     let Some(_lock) = place.lock(limit)? else {
         return Err(crate::driver::busy(guest.name.as_str()));
     };
-    if let Some(name) = running::find(place, guest.id)?
-        && let Some(ensured) = resume::settle(guest, place, &name, Deadline::after(limit))?
-    {
-        return Ok((ensured, Vec::new()));
+    if goal != Goal::Running && !matches!(guest.start, Start::Resume { .. }) {
+        return Err(nothing_to_prepare(guest));
     }
-    let origin = prepare(guest, place, host)?;
+    if let Some(name) = running::find(place, guest.id)? {
+        let way = Way {
+            guest,
+            place,
+            host,
+            name: &name,
+            goal,
+            deadline: Deadline::after(limit),
+        };
+        if let Some(ensured) = way.settle()? {
+            return Ok((ensured, Vec::new()));
+        }
+    }
+    let origin = origin(guest, place, host)?;
     check_ports(guest)?;
+    hold::forget_unused(place)?;
     // A TPM whose QEMU never came would wait for ever once its socket is swept away.
     tpm::dismiss(place);
     place.sweep()?;
@@ -60,7 +75,15 @@ pub(crate) fn ensure(
     if guest.hardware.tpm {
         children.push(tpm::start(place, &host.swtpm().ok_or_else(tpm::missing)?)?);
     }
-    match start(guest, place, host, origin.as_ref(), Deadline::after(limit)) {
+    let task = Task {
+        guest,
+        place,
+        host,
+        origin: origin.as_ref(),
+        goal,
+        deadline: Deadline::after(limit),
+    };
+    match start(&task) {
         Ok(child) => children.push(child),
         Err(error) => {
             for child in &mut children {
@@ -74,18 +97,24 @@ pub(crate) fn ensure(
     Ok((Ensured::Changed, children))
 }
 
-/// The memory image that a guest goes on from.
-struct Origin {
-    dir: MemoryImageDir,
-    image: MemoryImage,
+/// A process that is to be started.
+struct Task<'a> {
+    guest: &'a GuestDefinition,
+    place: &'a Place,
+    host: &'a Host,
+    /// The memory image that it goes on from.
+    origin: Option<&'a MemoryImage>,
+    goal: Goal,
+    deadline: Deadline,
 }
 
-/// What must be so before a process is started, as far as memory images are concerned.
-fn prepare(
+/// What must be so before a process is started, as far as memory images are concerned; the image
+/// that the guest goes on from.
+fn origin(
     guest: &GuestDefinition,
     place: &Place,
     host: &Host,
-) -> Result<Option<Origin>, DriverError> {
+) -> Result<Option<MemoryImage>, DriverError> {
     match &guest.start {
         Start::Boot | Start::BootResumed => Ok(None),
         Start::BootToFreeze { image } => {
@@ -94,30 +123,23 @@ fn prepare(
             Ok(None)
         }
         Start::Resume { image } => {
-            let dir = MemoryImageDir::at(image);
-            let image = resume::check(guest, place, host, &dir)?;
-            Ok(Some(Origin { dir, image }))
+            resume::check(guest, place, host, &MemoryImageDir::at(image)).map(Some)
         }
     }
 }
 
-fn start(
-    guest: &GuestDefinition,
-    place: &Place,
-    host: &Host,
-    origin: Option<&Origin>,
-    deadline: Deadline,
-) -> Result<Child, DriverError> {
-    let _turn = match origin {
-        Some(_) => Some(resume::turn(host.cache_dir(), deadline)?),
+fn start(task: &Task<'_>) -> Result<Child, DriverError> {
+    let _turn = match task.origin {
+        Some(_) => Some(resume::turn(task.host.cache_dir(), task.deadline)?),
         None => None,
     };
     let begun = Instant::now();
-    let mut child = spawn(guest, place, host, origin)?;
-    match bring_up(guest, place, host, origin, &mut child, deadline) {
+    let mut child = spawn(task)?;
+    match bring_up(task, &mut child) {
         Ok(()) => {
+            let (guest, goal) = (task.guest.id, task.goal);
             let ms = begun.elapsed().as_millis();
-            tracing::debug!(guest = %guest.id, resumed = origin.is_some(), ms, "started");
+            tracing::debug!(%guest, ?goal, resumed = task.origin.is_some(), ms, "started");
             Ok(child)
         }
         Err(error) => {
@@ -155,14 +177,12 @@ fn rotate_console_log(place: &Place) -> Result<(), DriverError> {
 
 /// Starts QEMU in a session of its own, so that neither the end of ours nor its terminal's reaches
 /// it. QEMU's own `-daemonize` would do that too, but not under its seccomp filter.
-fn spawn(
-    guest: &GuestDefinition,
-    place: &Place,
-    host: &Host,
-    origin: Option<&Origin>,
-) -> Result<Child, DriverError> {
+fn spawn(task: &Task<'_>) -> Result<Child, DriverError> {
+    let Task {
+        guest, place, host, ..
+    } = *task;
     let qemu = host.qemu()?;
-    let facts = host.facts(origin.map(|origin| origin.image.machine_type.as_str()))?;
+    let facts = host.facts(task.origin.map(|image| image.machine_type.as_str()))?;
     let args = argv::build(guest, place, &facts)?;
     let path = place.complaints();
     let mut open = OpenOptions::new();
@@ -181,11 +201,15 @@ fn spawn(
     })
 }
 
-/// Records the process, which from then on may become QEMU.
-fn release(place: &Place, child: &mut Child) -> Result<(), DriverError> {
+/// Records the process, which from then on may become QEMU. One that has ended already has no
+/// name, and is found out where its monitor is waited for.
+fn release(task: &Task<'_>, child: &mut Child) -> Result<(), DriverError> {
+    let place = task.place;
     let broken = || DriverError::io("start a process in", place.dir());
-    // One that has ended already is found out where its monitor is waited for.
     if let Some(name) = ProcessName::of(child.id()).map_err(broken())? {
+        if task.origin.is_some() {
+            Hold::spawned(&name, task.guest).write(place)?;
+        }
         running::remember(place, &name)?;
     }
     match child.stdin.take().map(|mut stdin| stdin.write_all(b"go\n")) {
@@ -195,34 +219,41 @@ fn release(place: &Place, child: &mut Child) -> Result<(), DriverError> {
     }
 }
 
-/// From a new process to a guest that runs.
-fn bring_up(
-    guest: &GuestDefinition,
-    place: &Place,
-    host: &Host,
-    origin: Option<&Origin>,
-    child: &mut Child,
-    deadline: Deadline,
-) -> Result<(), DriverError> {
-    release(place, child)?;
-    let Some(origin) = origin else {
+/// From a new process to a guest that is where it is wanted.
+fn bring_up(task: &Task<'_>, child: &mut Child) -> Result<(), DriverError> {
+    let Task {
+        guest,
+        place,
+        deadline,
+        ..
+    } = *task;
+    release(task, child)?;
+    if task.origin.is_none() {
         return await_monitor(guest, place, child, deadline).map(drop);
-    };
+    }
     // While QEMU builds its devices: this is as slow as the disk.
     place.mark_resumed()?;
-    let loaded = await_monitor(guest, place, child, deadline).and_then(|(name, mut qmp)| {
-        resume::load(&mut qmp, host, &origin.dir, deadline)?;
-        Ok((name, qmp))
-    });
-    match loaded {
-        Ok((name, mut qmp)) => resume::go_on(&mut qmp, &name, deadline),
-        Err(error) => {
-            let error = last_words(guest, place, child, error);
-            // The guest executed nothing, so another attempt may be made.
-            place.unmark_resumed()?;
-            Err(error)
-        }
-    }
+    let advanced = await_monitor(guest, place, child, deadline)
+        .and_then(|(name, qmp)| advance(task, &name, qmp));
+    advanced.or_else(|error| {
+        let error = last_words(guest, place, child, error);
+        // If the guest executed nothing, another attempt may be made.
+        hold::forget_unused(place)?;
+        Err(error)
+    })
+}
+
+fn advance(task: &Task<'_>, name: &ProcessName, qmp: Qmp) -> Result<(), DriverError> {
+    let mut hold = Hold::spawned(name, task.guest);
+    let way = Way {
+        guest: task.guest,
+        place: task.place,
+        host: task.host,
+        name,
+        goal: task.goal,
+        deadline: task.deadline,
+    };
+    way.advance(Some(qmp), &mut hold)
 }
 
 /// Ends a QEMU that could not load its image. One that gave up by itself has said why.

@@ -6,9 +6,10 @@
 
 use crate::agent::Agent;
 use crate::channel;
+use crate::hold::Hold;
 use crate::listening;
 use crate::place::Place;
-use crate::process::Held;
+use crate::process::{Held, ProcessName};
 use crate::qmp::Qmp;
 use crate::wire::Deadline;
 use stampo_agent_protocol::{Ending, Request, Response};
@@ -17,7 +18,7 @@ use stampo_driver::{DriverError, StopMethod, StoppedBy};
 use std::io;
 use std::time::Duration;
 
-use crate::running;
+use crate::{running, settle};
 
 /// How long QEMU may take to end when it is told to: it flushes its disks.
 const QUIT: Duration = Duration::from_secs(3);
@@ -44,7 +45,9 @@ pub(crate) fn ensure(
     let Some(held) = name.hold().map_err(broken())? else {
         return Ok(StoppedBy::Already);
     };
-    if let StopMethod::Graceful { agent, acpi } = method {
+    if let StopMethod::Graceful { agent, acpi } = method
+        && can_hear(place, &name)?
+    {
         if by_agent(place, &held, agent).map_err(broken())? {
             return Ok(StoppedBy::Agent);
         }
@@ -67,6 +70,22 @@ pub(crate) fn ensure(
             GONE.as_secs()
         ),
     })
+}
+
+/// Whether something of the guest runs that could end it. One that is paused is let go on; one
+/// that was only prepared has nothing to end.
+fn can_hear(place: &Place, name: &ProcessName) -> Result<bool, DriverError> {
+    let Some(hold) = Hold::of(place, name)? else {
+        return Ok(true);
+    };
+    if hold.stage.readiness().is_some() {
+        return Ok(false);
+    }
+    // Whoever holds the lock is just letting it go on, or making it wait.
+    if let Some(_lock) = place.lock(QUIT)? {
+        settle::go_on(place, name, Deadline::after(QUIT))?;
+    }
+    Ok(true)
 }
 
 /// Half of the time is for an agent to listen and to answer: if none has by then, none is there.

@@ -7,6 +7,7 @@
 mod definition;
 mod memory;
 mod power;
+mod prepared;
 mod sharing;
 
 use crate::{Driver, DriverError, GuestDefinition, Power, StopMethod};
@@ -128,6 +129,38 @@ const CASES: &[Case] = &[
         memory::resume_once,
     ),
     ("what can't be copied is not frozen", memory::not_copied),
+    (
+        "a guest is prepared in two depths, and goes on from either",
+        prepared::depths,
+    ),
+    (
+        "only a stopped guest that resumes is prepared",
+        prepared::refused,
+    ),
+    (
+        "a prepared guest has executed nothing, and none of it can be reached",
+        prepared::unreachable,
+    ),
+    (
+        "a prepared guest ends at once, and can be prepared again",
+        prepared::ended,
+    ),
+    (
+        "a prepared guest that was defined anew is begun anew",
+        prepared::redefined,
+    ),
+    (
+        "a guest that is started once by two is prepared once",
+        prepared::two_at_once,
+    ),
+    (
+        "a paused guest goes on where it was, in the same process",
+        prepared::paused,
+    ),
+    (
+        "a paused guest is stopped as a running one is",
+        prepared::paused_and_stopped,
+    ),
 ];
 
 /// Runs every case, each in a place of its own; panics at the first rule that is broken.
@@ -165,6 +198,14 @@ fn pid(driver: &dyn Driver, id: GuestId) -> u32 {
     match power(driver, id) {
         Power::Running { pid, .. } => pid,
         other => panic!("the guest must be running, but is {other:?}"),
+    }
+}
+
+/// The process id of a guest whose process must be there and execute nothing.
+fn paused_pid(driver: &dyn Driver, id: GuestId) -> u32 {
+    match power(driver, id) {
+        Power::Paused { pid, .. } => pid,
+        other => panic!("the guest must be paused, but is {other:?}"),
     }
 }
 

@@ -147,6 +147,16 @@ impl GuestDefinition {
         })
     }
 
+    /// Whether a process that was started for this definition is what the other one asks for: a
+    /// name is only shown.
+    pub fn is_same_machine(&self, other: &GuestDefinition) -> bool {
+        let renamed = GuestDefinition {
+            name: other.name.clone(),
+            ..self.clone()
+        };
+        renamed == *other
+    }
+
     /// The firmware to start with.
     pub fn firmware(&self) -> Firmware {
         self.hardware.firmware

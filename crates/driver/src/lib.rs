@@ -77,11 +77,31 @@ pub enum Power {
         /// Milliseconds since the process started.
         uptime_ms: u64,
     },
+    /// Its process is there and executes nothing: it was prepared
+    /// ([`Driver::ensure_prepared`]) or paused ([`Driver::ensure_paused`]). Its disks are in use as
+    /// those of a running guest are.
+    Paused {
+        /// The process id on this host.
+        pid: u32,
+        /// Milliseconds since the process started.
+        uptime_ms: u64,
+    },
     /// It could not be found out; the reason says why. Never taken for stopped.
     Unknown {
         /// What stood in the way.
         reason: String,
     },
+}
+
+/// How far a guest that goes on from a memory image is brought before it is wanted. In neither has
+/// it executed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// Its process is there, with every device made, and waits for the memory image.
+    Spawned,
+    /// The devices' state is loaded too, and the links are down.
+    Loaded,
 }
 
 /// How to end a running guest.
@@ -226,13 +246,31 @@ pub trait Driver: Send + Sync {
     /// the guest's directory durable, which has files of the caller's own.
     fn ensure_defined(&self, definition: &GuestDefinition) -> Result<Ensured, DriverError>;
 
-    /// Starts the guest unless it runs.
+    /// Starts the guest unless it runs. One that was prepared goes on from where it is, which is
+    /// what makes it fast; one that was paused goes on.
     fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError>;
 
-    /// Ends the guest unless it is stopped.
+    /// Brings a stopped guest whose definition says [`Start::Resume`] as far as this, without
+    /// executing anything of it. From [`Readiness::Spawned`] it goes on to [`Readiness::Loaded`],
+    /// and never back. A guest that runs, or ran and was paused, is refused (`Unsupported`), as is
+    /// any other definition; a guest that can't be resumed, as [`Driver::ensure_running`] would.
+    ///
+    /// A prepared guest is the one that was defined when it was prepared: of another definition
+    /// since (but for its name) nothing is prepared, and it is begun anew. One whose process ends
+    /// before it is wanted is stopped and can be prepared again. Only a power loss spends it: then
+    /// it is refused as one that may have run.
+    fn ensure_prepared(&self, id: GuestId, readiness: Readiness) -> Result<Ensured, DriverError>;
+
+    /// Stops a running guest between two instructions, with its process and memory kept;
+    /// [`Driver::ensure_running`] lets it go on. Its clock stands still meanwhile. A guest that does
+    /// not run, or was only prepared, is refused (`NotRunning`).
+    fn ensure_paused(&self, id: GuestId) -> Result<Ensured, DriverError>;
+
+    /// Ends the guest unless it is stopped. One that was only prepared is killed whatever the
+    /// method: nothing of it runs. One that was paused is let go on for a graceful stop.
     fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError>;
 
-    /// Kills the guest if it runs and forgets it. Its directory is the caller's to remove.
+    /// Kills the guest if its process is there and forgets it. Its directory is the caller's to remove.
     fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError>;
 
     /// Freezes a running guest that was started with [`Start::BootToFreeze`]: its links are taken
@@ -246,7 +284,8 @@ pub trait Driver: Send + Sync {
     /// written, and the guest need not be defined. A guest that resumes nothing is not looked at.
     fn check_resume(&self, definition: &GuestDefinition) -> Result<(), DriverError>;
 
-    /// Plugs the cables of the running guest's interfaces in, or pulls them. May be repeated.
+    /// Plugs the cables of a running or paused guest's interfaces in, or pulls them. May be
+    /// repeated. Those of a prepared guest stay pulled (`NotRunning`).
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError>;
 
     /// What the guest does now.

@@ -219,6 +219,22 @@ pub fn already_resumed(guest: &GuestDefinition) -> DriverError {
     }
 }
 
+/// The refusal to prepare a guest that runs, or ran until it was paused.
+pub fn already_started(guest: &GuestDefinition) -> DriverError {
+    DriverError::Unsupported {
+        what: format!("prepare guest {}", guest.name),
+        why: "it has been started already".to_owned(),
+    }
+}
+
+/// The refusal to prepare a guest that goes on from no memory image.
+pub fn nothing_to_prepare(guest: &GuestDefinition) -> DriverError {
+    DriverError::Unsupported {
+        what: format!("prepare guest {}", guest.name),
+        why: "it does not go on from a memory image".to_owned(),
+    }
+}
+
 /// The refusal to freeze a guest that was not started for it.
 pub fn not_to_be_frozen(guest: &GuestDefinition) -> DriverError {
     DriverError::Unsupported {

@@ -9,6 +9,7 @@
 
 mod agent;
 mod memory;
+mod start;
 mod state;
 mod steer;
 
@@ -17,12 +18,12 @@ pub use steer::{Failure, Manners, Step, When};
 
 use crate::{
     Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest,
-    GuestDefinition, Listening, MemoryImage, Power, StopMethod, StoppedBy,
+    GuestDefinition, Listening, MemoryImage, Power, Readiness, StopMethod, StoppedBy,
 };
 use stampo_agent_protocol::{Request, Response, Timings};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
-use state::{Guest, Run, Shelf};
+use state::{Guest, Shelf};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,12 +83,12 @@ impl SimDriver {
 
     /// Ends the guest from outside, as a crash of its process would.
     pub fn crash_guest(&self, id: GuestId) -> Result<(), DriverError> {
-        self.change(id, |guest| guest.run = None)
+        self.change(id, Guest::end)
     }
 
     /// Whether the cables of the guest's interfaces are plugged in.
     pub fn links_are_up(&self, id: GuestId) -> Result<bool, DriverError> {
-        Ok(!self.running(id)?.links_down)
+        Ok(!self.started(id)?.links_down)
     }
 
     /// Makes `observe` and everything that relies on it answer "unknown", or sight again.
@@ -114,14 +115,39 @@ impl SimDriver {
         Ok(done)
     }
 
-    fn running(&self, id: GuestId) -> Result<Guest, DriverError> {
+    /// A guest that runs, or did until it was paused.
+    fn started(&self, id: GuestId) -> Result<Guest, DriverError> {
         let guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
         guest.check_sight()?;
-        if guest.run.is_some() {
+        if guest.is_started() {
             Ok(guest)
         } else {
             Err(DriverError::NotRunning(id))
         }
+    }
+
+    fn running(&self, id: GuestId) -> Result<Guest, DriverError> {
+        let guest = self.started(id)?;
+        match guest.hold {
+            None => Ok(guest),
+            Some(_) => Err(DriverError::NotRunning(id)),
+        }
+    }
+
+    /// Changes a guest under the lock, by what it says that it did.
+    fn ensure(
+        &self,
+        id: GuestId,
+        act: impl FnOnce(&mut Guest) -> Result<Ensured, DriverError>,
+    ) -> Result<Ensured, DriverError> {
+        let _lock = self.shelf.lock()?;
+        let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
+        guest.check_sight()?;
+        let ensured = act(&mut guest)?;
+        if ensured == Ensured::Changed {
+            self.shelf.write(&guest)?;
+        }
+        Ok(ensured)
     }
 
     fn answering(&self, id: GuestId, waited: Duration) -> Result<Guest, DriverError> {
@@ -197,23 +223,22 @@ impl Driver for SimDriver {
 
     fn ensure_running(&self, id: GuestId) -> Result<Ensured, DriverError> {
         self.step(Step::Start, || {
-            let _lock = self.shelf.lock()?;
-            let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
-            guest.check_sight()?;
-            if guest.run.is_some() {
-                return Ok(Ensured::Unchanged);
-            }
-            self.check_ports(&guest)?;
-            let origin = memory::begin(&guest)?;
-            guest.links_down = origin.is_some();
-            guest.resumed |= guest.links_down;
-            guest.inside = agent::Inside::after_start(&guest, origin.as_ref());
-            guest.run = Some(Run::begin());
-            self.shelf
-                .append_console(&guest, "simulated guest started\n")?;
-            self.shelf.write(&guest)?;
-            Ok(Ensured::Changed)
+            self.ensure(id, |guest| {
+                start::run(guest, &self.shelf, &|guest| self.check_ports(guest))
+            })
         })
+    }
+
+    fn ensure_prepared(&self, id: GuestId, readiness: Readiness) -> Result<Ensured, DriverError> {
+        self.step(Step::Prepare, || {
+            self.ensure(id, |guest| {
+                start::prepare(guest, readiness, &|guest| self.check_ports(guest))
+            })
+        })
+    }
+
+    fn ensure_paused(&self, id: GuestId) -> Result<Ensured, DriverError> {
+        self.step(Step::Pause, || self.ensure(id, start::pause))
     }
 
     fn ensure_stopped(&self, id: GuestId, method: StopMethod) -> Result<StoppedBy, DriverError> {
@@ -221,13 +246,15 @@ impl Driver for SimDriver {
             let _lock = self.shelf.lock()?;
             let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
             guest.check_sight()?;
-            if guest.run.take().is_none() {
+            if guest.run.is_none() {
                 return Ok(StoppedBy::Already);
             }
+            let hears = guest.is_started();
+            guest.end();
             self.shelf.write(&guest)?;
             Ok(match method {
-                StopMethod::Graceful { .. } if guest.manners.agent => StoppedBy::Agent,
-                StopMethod::Graceful { .. } if guest.manners.acpi => StoppedBy::Acpi,
+                StopMethod::Graceful { .. } if hears && guest.manners.agent => StoppedBy::Agent,
+                StopMethod::Graceful { .. } if hears && guest.manners.acpi => StoppedBy::Acpi,
                 StopMethod::Graceful { .. } | StopMethod::Kill => StoppedBy::Kill,
             })
         })
@@ -249,7 +276,7 @@ impl Driver for SimDriver {
             let mut guest = self.shelf.read(id)?.ok_or(DriverError::NotFound(id))?;
             guest.check_sight()?;
             let frozen = memory::freeze(&guest)?;
-            guest.run = None;
+            guest.end();
             self.shelf.write(&guest)?;
             Ok(frozen)
         })
@@ -262,25 +289,15 @@ impl Driver for SimDriver {
 
     fn set_links(&self, id: GuestId, up: bool) -> Result<(), DriverError> {
         self.step(Step::Links, || {
-            self.running(id)?;
+            self.started(id)?;
             self.change(id, |guest| guest.links_down = !up)
         })
     }
 
     fn observe(&self, id: GuestId) -> Result<Power, DriverError> {
         self.step(Step::Observe, || {
-            Ok(match self.shelf.read(id)? {
-                None => Power::Undefined,
-                Some(Guest {
-                    blind: Some(reason),
-                    ..
-                }) => Power::Unknown { reason },
-                Some(Guest { run: Some(run), .. }) => Power::Running {
-                    pid: run.pid,
-                    uptime_ms: run.uptime_ms(),
-                },
-                Some(_) => Power::Stopped,
-            })
+            let guest = self.shelf.read(id)?;
+            Ok(guest.map_or(Power::Undefined, |guest| guest.power()))
         })
     }
 

@@ -86,7 +86,8 @@ impl Engine {
     pub fn read_file(&self, name: &GuestName, path: &str) -> Result<Vec<u8>, EngineError> {
         let row = self.ready_guest(name, "read a file of")?;
         check_path(path)?;
-        if let Power::Running { .. } = self.power(&row) {
+        // Asked of one that is paused too: it refuses. Its disk must not be read beside it.
+        if let Power::Running { .. } | Power::Paused { .. } = self.power(&row) {
             return Ok(self.driver.agent_read_file(
                 row.id,
                 path,
@@ -110,7 +111,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let row = self.ready_guest(name, "write a file of")?;
         check_path(path)?;
-        if let Power::Running { .. } = self.power(&row) {
+        // Asked of one that is paused too: it refuses. Its disk must not be read beside it.
+        if let Power::Running { .. } | Power::Paused { .. } = self.power(&row) {
             self.store
                 .write(|tx| self.audit(tx, "write_file", name.as_str(), path))?;
             return Ok(self

@@ -51,7 +51,8 @@ impl Engine {
             let runs = match self.driver.observe(row.id) {
                 Ok(Power::Stopped | Power::Undefined) => false,
                 // What can't be seen is counted: it may run.
-                Ok(Power::Running { .. } | Power::Unknown { .. }) | Err(_) => true,
+                Ok(Power::Running { .. } | Power::Paused { .. } | Power::Unknown { .. })
+                | Err(_) => true,
             };
             if runs {
                 promises.may_run.insert(row.id);

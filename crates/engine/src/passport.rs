@@ -163,7 +163,7 @@ impl Engine {
             {
                 Ok((Source::Agent, self.facts_from_agent(row, versions)?))
             }
-            Power::Running { .. } | Power::Unknown { .. } => {
+            Power::Running { .. } | Power::Paused { .. } | Power::Unknown { .. } => {
                 let rows = self.store.read(|tx| tx.facts(row.id))?;
                 let mut facts: Vec<IdentityFact> = rows.into_iter().map(|row| row.fact).collect();
                 if facts.is_empty() {

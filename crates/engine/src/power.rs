@@ -133,6 +133,10 @@ impl Engine {
                 let why = format!("it runs; stop it first: stampo stop {}", row.name);
                 Err(EngineError::Conflict { act, why })
             }
+            Power::Paused { .. } => {
+                let why = format!("it is paused; end it first: stampo stop {}", row.name);
+                Err(EngineError::Conflict { act, why })
+            }
             Power::Unknown { reason } => Err(EngineError::Conflict { act, why: reason }),
         }
     }

@@ -121,6 +121,10 @@ impl Engine {
                     "it runs; stop it first: stampo stop {0}, or: stampo rm --force {0}",
                     row.name
                 ),
+                Power::Paused { .. } => format!(
+                    "it is paused; end it first: stampo stop {0}, or: stampo rm --force {0}",
+                    row.name
+                ),
                 Power::Unknown { reason } => format!(
                     "it may run: {reason}; to remove it all the same: stampo rm --force {}",
                     row.name

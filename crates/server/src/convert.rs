@@ -66,6 +66,7 @@ pub(crate) fn guest(engine: &Engine, row: &GuestRow) -> Reply<Guest> {
 pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Guest {
     let (power, pid) = match engine.power(row) {
         Power::Running { pid, .. } => ("running", Some(pid)),
+        Power::Paused { pid, .. } => ("paused", Some(pid)),
         Power::Stopped | Power::Undefined => ("stopped", None),
         Power::Unknown { .. } => ("unknown", None),
     };

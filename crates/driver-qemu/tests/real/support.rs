@@ -147,8 +147,9 @@ impl Fixture for Ground {
     }
 
     fn crash(&self, id: GuestId) {
-        let Ok(Power::Running { pid, .. }) = self.driver().observe(id) else {
-            panic!("guest {id} must run")
+        let Ok(Power::Running { pid, .. } | Power::Paused { pid, .. }) = self.driver().observe(id)
+        else {
+            panic!("the process of guest {id} must be there")
         };
         signal("KILL", pid);
     }

@@ -25,7 +25,7 @@ fn to_freeze(place: &dyn Fixture, driver: &dyn Driver) -> (GuestDefinition, Memo
 }
 
 /// A frozen guest's image, the guest forgotten.
-fn frozen(
+pub(super) fn frozen(
     place: &dyn Fixture,
     driver: &dyn Driver,
 ) -> (GuestDefinition, MemoryImageDir, MemoryImage) {
@@ -37,7 +37,11 @@ fn frozen(
 }
 
 /// A guest that starts from this image.
-fn fork(place: &dyn Fixture, driver: &dyn Driver, dir: &MemoryImageDir) -> GuestDefinition {
+pub(super) fn fork(
+    place: &dyn Fixture,
+    driver: &dyn Driver,
+    dir: &MemoryImageDir,
+) -> GuestDefinition {
     let mut guest = place.guest(Temper::Deaf);
     guest.start = Start::Resume {
         image: dir.path().to_owned(),
@@ -48,7 +52,7 @@ fn fork(place: &dyn Fixture, driver: &dyn Driver, dir: &MemoryImageDir) -> Guest
 }
 
 /// The image's files: name, mode, hash.
-fn files(dir: &MemoryImageDir) -> Vec<(String, u32, blake3::Hash)> {
+pub(super) fn files(dir: &MemoryImageDir) -> Vec<(String, u32, blake3::Hash)> {
     let entries = fs::read_dir(dir.path()).expect("the image's directory can be listed");
     let mut files: Vec<_> = entries
         .map(|entry| {
@@ -106,6 +110,9 @@ pub(super) fn not_frozen(place: &dyn Fixture) {
 pub(super) fn freeze_twice(place: &dyn Fixture) {
     let driver = place.open();
     let (guest, dir) = to_freeze(place, &*driver);
+    driver.ensure_paused(guest.id).expect("paused");
+    assert_not_running(guest.id, driver.ensure_frozen(guest.id));
+    driver.ensure_running(guest.id).expect("it goes on");
     assert_eq!(
         dir.read().expect("readable"),
         None,

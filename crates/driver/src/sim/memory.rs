@@ -51,6 +51,9 @@ pub(super) fn freeze(guest: &Guest) -> Result<(Ensured, MemoryImage), DriverErro
         let image = dir.read()?.ok_or(DriverError::NotRunning(definition.id))?;
         return Ok((Ensured::Unchanged, image));
     }
+    if guest.hold.is_some() {
+        return Err(DriverError::NotRunning(definition.id));
+    }
     // A manifest beside a running guest: the end of its process was not recorded any more.
     if let Some(image) = dir.read()? {
         return Ok((Ensured::Changed, image));

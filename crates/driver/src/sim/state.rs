@@ -5,7 +5,7 @@
 
 use super::agent::Inside;
 use super::steer::Manners;
-use crate::{DriverError, Ensured, GuestDefinition};
+use crate::{DriverError, Ensured, GuestDefinition, Power, Readiness};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use stampo_agent_protocol::Timings;
@@ -25,6 +25,9 @@ const STATE_FILE: &str = "simulated.json";
 pub(super) struct Guest {
     pub definition: GuestDefinition,
     pub run: Option<Run>,
+    /// Why its process, if there is one, executes nothing.
+    #[serde(default)]
+    pub hold: Option<Hold>,
     pub manners: Manners,
     pub blind: Option<String>,
     /// The cables of its interfaces are pulled.
@@ -50,6 +53,7 @@ impl Guest {
         Guest {
             definition,
             run: None,
+            hold: None,
             manners: Manners::default(),
             blind: None,
             links_down: false,
@@ -59,6 +63,34 @@ impl Guest {
             answers: BTreeMap::new(),
             files: BTreeMap::new(),
         }
+    }
+
+    /// Whether its process has executed something.
+    pub fn is_started(&self) -> bool {
+        self.run.is_some() && !matches!(self.hold, Some(Hold::Prepared { .. }))
+    }
+
+    pub fn power(&self) -> Power {
+        match (&self.blind, &self.run, &self.hold) {
+            (Some(reason), ..) => Power::Unknown {
+                reason: reason.clone(),
+            },
+            (None, None, _) => Power::Stopped,
+            (None, Some(run), None) => Power::Running {
+                pid: run.pid,
+                uptime_ms: run.uptime_ms(),
+            },
+            (None, Some(run), Some(_)) => Power::Paused {
+                pid: run.pid,
+                uptime_ms: run.uptime_ms(),
+            },
+        }
+    }
+
+    /// Ends its process.
+    pub fn end(&mut self) {
+        self.run = None;
+        self.hold = None;
     }
 
     /// An error while the guest can't be seen: nothing may be decided then.
@@ -71,6 +103,19 @@ impl Guest {
             }),
         }
     }
+}
+
+/// Why a process executes nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Hold {
+    /// It was brought so far, for this definition.
+    Prepared {
+        readiness: Readiness,
+        definition: Box<GuestDefinition>,
+    },
+    /// It was stopped between two instructions.
+    Paused,
 }
 
 /// A simulated process.

@@ -30,11 +30,15 @@ pub enum Step {
     Freeze,
     /// `set_links`.
     Links,
+    /// `ensure_prepared`.
+    Prepare,
+    /// `ensure_paused`.
+    Pause,
 }
 
 impl Step {
     /// Every step, for tests that walk them all.
-    pub const ALL: [Step; 8] = [
+    pub const ALL: [Step; 10] = [
         Step::Define,
         Step::Start,
         Step::Stop,
@@ -43,6 +47,8 @@ impl Step {
         Step::Agent,
         Step::Freeze,
         Step::Links,
+        Step::Prepare,
+        Step::Pause,
     ];
 }
 

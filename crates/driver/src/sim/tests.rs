@@ -113,6 +113,8 @@ fn take(driver: &SimDriver, step: Step, guest: &GuestDefinition) -> Result<(), D
         Step::Agent => driver.agent_ping(id, Duration::from_secs(1)),
         Step::Freeze => driver.ensure_frozen(id).map(drop),
         Step::Links => driver.set_links(id, false),
+        Step::Pause => driver.ensure_paused(id).map(drop),
+        Step::Prepare => driver.ensure_prepared(id, Readiness::Loaded).map(drop),
     }
 }
 
@@ -128,6 +130,16 @@ fn every_crash_point_fails_once_and_the_repeated_step_succeeds() {
             };
             driver.ensure_defined(&guest).expect("defined");
             driver.ensure_running(guest.id).expect("running");
+            if step == Step::Prepare {
+                // What runs can't be prepared: one that goes on from its memory is.
+                driver.ensure_frozen(guest.id).expect("frozen");
+                let Start::BootToFreeze { image } = guest.start else {
+                    unreachable!("it was started to be frozen")
+                };
+                guest = place.guest(Temper::Polite);
+                guest.start = Start::Resume { image };
+                driver.ensure_defined(&guest).expect("defined");
+            }
             driver
                 .fail_at(step, when, Failure::Error)
                 .expect("the order is left");

@@ -147,6 +147,7 @@ impl Engine {
             _ if row.state != GuestState::Trashed => return Ok(()),
             Power::Stopped | Power::Undefined => return Ok(()),
             Power::Running { .. } => "it runs, although it is removed".to_owned(),
+            Power::Paused { .. } => "its process is there, although it is removed".to_owned(),
             Power::Unknown { reason } => format!("it may run: {reason}"),
         };
         Err(EngineError::Conflict {
