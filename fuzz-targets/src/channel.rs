@@ -48,6 +48,9 @@ pub fn response(bytes: &[u8]) {
         assert_eq!(decode_response(&only_frame(&again)).as_ref(), Ok(&response));
         let value = serde_json::to_value(&response).expect("serialises");
         texts_are_printable(&value);
+        if let Response::Woken(report) = &response {
+            clock_is_judged(report);
+        }
         if let Response::Forked(report) = &response {
             let now = report.evidence.clock_unix_ns;
             let open = unmet(&asked(), report, now);
@@ -60,6 +63,22 @@ pub fn response(bytes: &[u8]) {
             );
         }
     }
+}
+
+/// A machine that went on with another clock is never taken for one with the right time.
+fn clock_is_judged(report: &WakeReport) {
+    let request = WakeRequest {
+        clock_unix_ns: asked().clock_unix_ns,
+        seed: asked().seed,
+        nonce: asked().nonce,
+    };
+    let open = unmet_wake(&request, report, request.clock_unix_ns);
+    let off = report
+        .evidence
+        .clock_unix_ns
+        .abs_diff(request.clock_unix_ns);
+    let found = open.iter().any(|one| matches!(one, Unmet::Clock { .. }));
+    assert_eq!(found, off > 1_000_000_000);
 }
 
 fn texts_are_printable(value: &serde_json::Value) {

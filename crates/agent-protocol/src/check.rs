@@ -4,10 +4,13 @@
 //! passes can break out of the file, the command or the terminal that it ends up in.
 
 use crate::report::{
-    Evidence, ForkReport, Hello, HookOutcome, HostKey, Interface, Outcome, Response,
+    Done, Evidence, ForkReport, Hello, HookOutcome, HostKey, Interface, Outcome, Response,
+    WakeReport,
 };
-use crate::request::{Addressing, ForkRequest, GivenKey, Login, Network, Nic, Request, SshKeys};
-use crate::values::{Cidr, Mac};
+use crate::request::{
+    Addressing, ForkRequest, GivenKey, Login, Network, Nic, Request, SshKeys, WakeRequest,
+};
+use crate::values::{Cidr, Mac, Secret};
 use std::fmt;
 
 /// A value that may not be.
@@ -49,6 +52,7 @@ const NAME_BYTES: usize = 255;
 pub(crate) fn check_request(request: &Request) -> Checked {
     match request {
         Request::Fork(fork) => fork.validate(),
+        Request::Wake(wake) => wake.validate(),
         Request::Connect(connect) => require(
             connect.wait_ms <= LONGEST_MS,
             "a time to wait",
@@ -65,6 +69,7 @@ pub(crate) fn check_response(response: &Response) -> Checked {
         Response::Hello(hello) => hello.validate(),
         Response::Identity(evidence) => evidence.validate(),
         Response::Forked(report) => report.validate(),
+        Response::Woken(report) => report.validate(),
         Response::Connected(connected) => each(&connected.interfaces, Interface::validate),
         Response::Refused(refusal) => text(&refusal.why, DETAIL_BYTES, "a reason"),
         Response::Timings(_) | Response::ShuttingDown => Ok(()),
@@ -81,19 +86,8 @@ impl ForkRequest {
     /// # Errors
     /// Names the first value that may not be.
     pub fn validate(&self) -> Checked {
-        let seed = self.seed.expose().len();
-        require(
-            (64..=512).contains(&seed),
-            "the seed",
-            "not 64 to 512 bytes",
-        )?;
-        // The year 2020: an earlier clock is a mistake. The kernel takes signed 64-bit times.
-        let clock = 1_577_836_800_000_000_000..=i64::MAX as u64;
-        require(
-            clock.contains(&self.clock_unix_ns),
-            "the clock",
-            "before 2020 or after 2262",
-        )?;
+        seed(&self.seed)?;
+        clock(self.clock_unix_ns)?;
         hostname(&self.identity.hostname)?;
         machine_id(&self.identity.machine_id)?;
         require(
@@ -115,6 +109,36 @@ impl ForkRequest {
             }
         }
     }
+}
+
+impl WakeRequest {
+    /// Whether an agent may act on it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        seed(&self.seed)?;
+        clock(self.clock_unix_ns)
+    }
+}
+
+fn seed(seed: &Secret) -> Checked {
+    let length = seed.expose().len();
+    require(
+        (64..=512).contains(&length),
+        "the seed",
+        "not 64 to 512 bytes",
+    )
+}
+
+/// From the year 2020 on: an earlier clock is a mistake. The kernel takes signed 64-bit times.
+fn clock(unix_ns: u64) -> Checked {
+    let clock = 1_577_836_800_000_000_000..=i64::MAX as u64;
+    require(
+        clock.contains(&unix_ns),
+        "the clock",
+        "before 2020 or after 2262",
+    )
 }
 
 fn unique<T: PartialEq>(list: impl Iterator<Item = T>, what: &'static str) -> Checked {
@@ -208,16 +232,29 @@ impl ForkReport {
     /// # Errors
     /// Names the first value that may not be.
     pub fn validate(&self) -> Checked {
-        each(&self.items, |done| match &done.outcome {
-            Outcome::Done => Ok(()),
-            Outcome::NotNeeded { why } | Outcome::Failed { why } => {
-                text(why, DETAIL_BYTES, "a reason")
-            }
-        })?;
-        unique(self.items.iter().map(|done| done.item), "an item")?;
+        items(&self.items)?;
         each(&self.hooks, HookOutcome::validate)?;
         self.evidence.validate()
     }
+}
+
+impl WakeReport {
+    /// Whether a host may use it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        items(&self.items)?;
+        self.evidence.validate()
+    }
+}
+
+fn items(items: &[Done]) -> Checked {
+    each(items, |done| match &done.outcome {
+        Outcome::Done => Ok(()),
+        Outcome::NotNeeded { why } | Outcome::Failed { why } => text(why, DETAIL_BYTES, "a reason"),
+    })?;
+    unique(items.iter().map(|done| done.item), "an item")
 }
 
 impl HookOutcome {

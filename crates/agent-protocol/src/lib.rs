@@ -25,14 +25,14 @@ pub use frame::{Decoder, FRAME_BYTES, Frame, FrameError, HEADER_BYTES, encode};
 pub use message::{MessageError, decode_request, decode_response, encode_request, encode_response};
 pub use report::{
     Connected, Done, Evidence, ForkReport, Hello, HookOutcome, HostKey, Interface, Item, Outcome,
-    Refusal, Response, SystemState, Timings,
+    Refusal, Response, SystemState, Timings, WakeReport,
 };
 pub use request::{
     Addressing, ConnectRequest, Ending, ForkRequest, GivenKey, Identity, KeyKind, Login, Network,
-    Nic, Request, SshKeys,
+    Nic, Request, SshKeys, WakeRequest,
 };
 pub use values::{Cidr, Few, Hex32, Mac, Secret};
-pub use verdict::{Unmet, unmet};
+pub use verdict::{Unmet, unmet, unmet_wake};
 
 /// The version of frames and messages. Either side refuses another one by name.
 pub const VERSION: u16 = 1;

@@ -16,6 +16,8 @@ pub enum Response {
     Identity(Box<Evidence>),
     /// To [`crate::Request::Fork`].
     Forked(Box<ForkReport>),
+    /// To [`crate::Request::Wake`].
+    Woken(Box<WakeReport>),
     /// To [`crate::Request::Connect`].
     Connected(Connected),
     /// To [`crate::Request::Timings`].
@@ -136,6 +138,17 @@ pub struct ForkReport {
     /// From reading the request to here, in microseconds.
     pub took_us: u64,
     /// Read from the kernel and the disk after everything was done.
+    pub evidence: Evidence,
+}
+
+/// What a machine did when it went on, and that it is still itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeReport {
+    /// [`Item::Randomness`] and [`Item::Clock`].
+    pub items: Few<Done, 8>,
+    /// From reading the request to here, in microseconds.
+    pub took_us: u64,
+    /// Read after everything was done.
     pub evidence: Evidence,
 }
 

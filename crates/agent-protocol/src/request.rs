@@ -20,6 +20,8 @@ pub enum Request {
     },
     /// Become another machine than the one that was frozen.
     Fork(Box<ForkRequest>),
+    /// Go on after a pause, as the machine that this is already.
+    Wake(WakeRequest),
     /// The link is up: ask for addresses and wait until they are there.
     Connect(ConnectRequest),
     /// How far the system has started, and how long that took.
@@ -68,6 +70,19 @@ pub struct ForkRequest {
     pub run_hooks: bool,
     /// How long all hooks together may take, in milliseconds.
     pub hook_limit_ms: u32,
+}
+
+/// What a machine needs that was stopped for a while: it has its identity, and what it has missed
+/// is the time. Its generator is reseeded too, so that nothing hangs on who saw its memory
+/// meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeRequest {
+    /// Wall clock when the request was sent, in nanoseconds since 1970-01-01 UTC.
+    pub clock_unix_ns: u64,
+    /// 64 to 512 bytes from the host's generator, never used twice.
+    pub seed: Secret,
+    /// Repeated in the evidence.
+    pub nonce: Hex32,
 }
 
 /// The names of a machine.

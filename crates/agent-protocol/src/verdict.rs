@@ -2,8 +2,8 @@
 //! not met. An empty list is no proof, as the guest may lie; but a list with entries is a reason
 //! to destroy the machine. Comparing machines with each other is the passport's affair.
 
-use crate::report::{Done, Evidence, ForkReport, Item, Outcome};
-use crate::request::{Addressing, ForkRequest, KeyKind, SshKeys};
+use crate::report::{Done, Evidence, ForkReport, Item, Outcome, WakeReport};
+use crate::request::{Addressing, ForkRequest, KeyKind, SshKeys, WakeRequest};
 use std::fmt;
 
 /// The most that the guest's clock may be off after a fork, in nanoseconds.
@@ -113,32 +113,46 @@ pub fn unmet(request: &ForkRequest, report: &ForkReport, now_unix_ns: u64) -> Ve
     // The kernel has the first label, as hostname(5) wants it.
     let short = identity.hostname.split('.').next().unwrap_or_default();
     need(evidence.hostname == short, Unmet::Hostname);
-    // The host's clock may be anywhere between sending and receiving.
-    let off_ns = distance(
-        evidence.clock_unix_ns,
-        request.clock_unix_ns.min(now_unix_ns),
-        now_unix_ns,
-    );
-    let off_ms = off_ns / 1_000_000;
-    need(off_ns <= CLOCK_OFF_NS, Unmet::Clock { off_ms });
-    unmet.extend(unmet_items(request, report));
+    unmet.extend(unmet_clock(request.clock_unix_ns, evidence, now_unix_ns));
+    let mut always = ALWAYS.to_vec();
+    if !request.logins.is_empty() {
+        // An agent older than this item would say nothing of it and leave the template's keys.
+        always.push(Item::Logins);
+    }
+    unmet.extend(unmet_items(&always, &report.items));
     unmet.extend(unmet_nics(request, evidence));
     unmet.extend(unmet_keys(request, report));
     unmet
+}
+
+/// What `report` does not meet of `request`. `now_unix_ns` is the host's clock when the report
+/// came in. Whether the machine is still the one that it was is the passport's affair.
+pub fn unmet_wake(request: &WakeRequest, report: &WakeReport, now_unix_ns: u64) -> Vec<Unmet> {
+    let evidence = &report.evidence;
+    let mut unmet = Vec::new();
+    if evidence.nonce != request.nonce {
+        unmet.push(Unmet::Nonce);
+    }
+    unmet.extend(unmet_clock(request.clock_unix_ns, evidence, now_unix_ns));
+    unmet.extend(unmet_items(&[Item::Randomness, Item::Clock], &report.items));
+    unmet
+}
+
+/// The host's clock may be anywhere between sending and receiving.
+fn unmet_clock(sent_unix_ns: u64, evidence: &Evidence, now_unix_ns: u64) -> Option<Unmet> {
+    let from = sent_unix_ns.min(now_unix_ns);
+    let off_ns = distance(evidence.clock_unix_ns, from, now_unix_ns);
+    let off_ms = off_ns / 1_000_000;
+    (off_ns > CLOCK_OFF_NS).then_some(Unmet::Clock { off_ms })
 }
 
 fn distance(value: u64, from: u64, to: u64) -> u64 {
     from.saturating_sub(value).max(value.saturating_sub(to))
 }
 
-fn unmet_items(request: &ForkRequest, report: &ForkReport) -> Vec<Unmet> {
-    let mut always = ALWAYS.to_vec();
-    if !request.logins.is_empty() {
-        // An agent older than this item would say nothing of it and leave the template's keys.
-        always.push(Item::Logins);
-    }
+fn unmet_items(always: &[Item], items: &[Done]) -> Vec<Unmet> {
     let mut unmet = Vec::new();
-    for done in report.items.iter() {
+    for done in items {
         let why = match &done.outcome {
             Outcome::Done => continue,
             Outcome::NotNeeded { .. } if !always.contains(&done.item) => continue,
@@ -150,9 +164,9 @@ fn unmet_items(request: &ForkRequest, report: &ForkReport) -> Vec<Unmet> {
         });
     }
     for item in always {
-        if !report.items.iter().any(|done| done.item == item) {
+        if !items.iter().any(|done| done.item == *item) {
             let why = "the guest says nothing about it".to_owned();
-            unmet.push(Unmet::Item { item, why });
+            unmet.push(Unmet::Item { item: *item, why });
         }
     }
     unmet

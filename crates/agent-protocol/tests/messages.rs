@@ -3,7 +3,7 @@
 mod samples;
 
 use proptest::prelude::*;
-use samples::{fork, mac, report};
+use samples::{fork, mac, report, wake, woken};
 use stampo_agent_protocol::*;
 
 fn frame(bytes: &[u8]) -> Frame {
@@ -28,6 +28,7 @@ fn requests_come_back() {
             nonce: Hex32([1; 32]),
         },
         Request::Fork(Box::new(fork())),
+        Request::Wake(wake()),
         network,
         Request::Timings,
         Request::Shutdown { ending },
@@ -64,6 +65,7 @@ fn answers_come_back() {
             took_us: 1,
         }),
         Response::Forked(Box::new(report)),
+        Response::Woken(Box::new(woken())),
         Response::Timings(timings),
         Response::ShuttingDown,
         Response::Refused(Refusal {
@@ -392,4 +394,43 @@ fn states_have_the_words_of_systemctl() {
         assert_eq!(written, word);
     }
     assert_eq!(SystemState::named("offline"), SystemState::Unknown);
+}
+
+#[test]
+fn a_machine_that_went_on_needs_the_time_randomness_and_an_answer_to_this_request() {
+    let (request, now) = (wake(), wake().clock_unix_ns + 50_000_000);
+    let open = |change: &dyn Fn(&mut WakeReport)| {
+        let mut report = woken();
+        change(&mut report);
+        unmet_wake(&request, &report, now)
+    };
+    assert_eq!(open(&|_| {}), []);
+    assert_eq!(
+        open(&|report| report.evidence.nonce = Hex32([8; 32])),
+        [Unmet::Nonce]
+    );
+    // It stood still for an hour, and nobody told it.
+    let late = open(&|report| report.evidence.clock_unix_ns -= 3_600_005_000_000);
+    assert_eq!(late, [Unmet::Clock { off_ms: 3_600_000 }]);
+    for item in [Item::Randomness, Item::Clock] {
+        let silent = open(&|report| {
+            let items = report.items.iter().filter(|done| done.item != item);
+            report.items = Few::first(items.cloned().collect::<Vec<_>>());
+        });
+        let why = "the guest says nothing about it".to_owned();
+        assert_eq!(silent, [Unmet::Item { item, why }]);
+        let failed = open(&|report| {
+            let mut items = report.items.clone().into_vec();
+            for done in items.iter_mut().filter(|done| done.item == item) {
+                done.outcome = Outcome::Failed { why: "no".into() };
+            }
+            report.items = Few::first(items);
+        });
+        let why = "no".to_owned();
+        assert_eq!(failed, [Unmet::Item { item, why }]);
+    }
+    let mut short = wake();
+    short.seed = Secret::new(vec![1; 63]);
+    let refused = encode_request(1, &Request::Wake(short));
+    assert!(matches!(refused, Err(MessageError::Invalid(i)) if i.what == "the seed"));
 }

@@ -20,16 +20,7 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
     let begin = Instant::now();
     let mut items = Vec::new();
     let mut hooks = Vec::new();
-    let mut item = |item, work: &mut dyn FnMut() -> Step| {
-        let begin = Instant::now();
-        let outcome = settle(work());
-        let took_us = micros(begin);
-        items.push(Done {
-            item,
-            outcome,
-            took_us,
-        });
-    };
+    let mut item = |item, work: &mut dyn FnMut() -> Step| items.push(done(item, work));
     let hostname = &request.identity.hostname;
     item(Item::Randomness, &mut || random::reseed(&request.seed));
     item(Item::Clock, &mut || {
@@ -64,7 +55,18 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
     })
 }
 
-fn micros(begin: Instant) -> u64 {
+/// Does one item, and says what it cost.
+pub(crate) fn done(item: Item, work: &mut dyn FnMut() -> Step) -> Done {
+    let begin = Instant::now();
+    let outcome = settle(work());
+    Done {
+        item,
+        outcome,
+        took_us: micros(begin),
+    }
+}
+
+pub(crate) fn micros(begin: Instant) -> u64 {
     u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 

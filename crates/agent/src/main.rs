@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! port ─→ serve ─→ fork ─→ random, clock, net, names, ssh keys, … ─→ services ─→ hooks
+//!                   ├────→ wake ─→ random, clock
 //!                   └────→ identify (evidence, read after everything is done)
 //! ```
 //!
@@ -33,6 +34,7 @@ mod ssh_keys;
 mod storage_ids;
 mod systemd;
 mod timings;
+mod wake;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -31,8 +31,17 @@ struct PoolInfo {
     words: [u32; WORDS],
 }
 
-/// Stops trusting the randomness that the template had.
+/// Stops trusting the randomness that the template had, now and at the next boot.
 pub(crate) fn reseed(seed: &Secret) -> Step {
+    let outcome = reseed_kernel(seed)?;
+    if Path::new(SAVED_SEED).exists() {
+        files::put(Path::new(SAVED_SEED), &bytes::<SAVED_SEED_BYTES>()?, 0o600)?;
+    }
+    Ok(outcome)
+}
+
+/// Gives the kernel's generator a new key, and everybody who asks it from now on.
+pub(crate) fn reseed_kernel(seed: &Secret) -> Step {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let device =
         rustix::fs::open("/dev/urandom", flags, Mode::empty()).doing("open /dev/urandom")?;
@@ -40,9 +49,6 @@ pub(crate) fn reseed(seed: &Secret) -> Step {
     // SAFETY: RNDRESEEDCRNG is `_IO('R', 7)` and takes no argument (linux/random.h).
     unsafe { ioctl(&device, NoArg::<{ opcode::none(b'R', 7) }>::new()) }
         .doing("reseed the kernel's generator")?;
-    if Path::new(SAVED_SEED).exists() {
-        files::put(Path::new(SAVED_SEED), &bytes::<SAVED_SEED_BYTES>()?, 0o600)?;
-    }
     Ok(Outcome::Done)
 }
 

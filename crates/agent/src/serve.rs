@@ -1,7 +1,7 @@
 //! One request after the other: read, checked, done, answered.
 
 use crate::port::Port;
-use crate::{connect, fork, identify, systemd, timings};
+use crate::{connect, fork, identify, systemd, timings, wake};
 use stampo_agent_protocol::{
     Decoder, Ending, Frame, Hello, Refusal, Request, Response, VERSION, decode_request,
     encode_response, printable,
@@ -47,6 +47,10 @@ fn respond(request: Request) -> Response {
         },
         Request::Fork(request) => match fork::fork(&request) {
             Ok(report) => Response::Forked(Box::new(report)),
+            Err(failure) => refused(failure),
+        },
+        Request::Wake(request) => match wake::wake(&request) {
+            Ok(report) => Response::Woken(Box::new(report)),
             Err(failure) => refused(failure),
         },
         Request::Connect(request) => Response::Connected(connect::connect(request)),

@@ -425,3 +425,29 @@ fn it_says_who_the_machine_is_and_that_systemd_is_silent() {
     };
     assert!(!connected.complete, "the link is down");
 }
+
+#[test]
+fn a_machine_that_goes_on_stays_who_it_is_and_writes_nothing() {
+    let mut machine = Machine::start(&[]);
+    let forked = machine.fork(&request());
+    let before = machine.read("hostname");
+    let wake = WakeRequest {
+        clock_unix_ns: unix_ns(),
+        seed: Secret::new(vec![5; 64]),
+        nonce: Hex32([6; 32]),
+    };
+    let Response::Woken(woken) = machine.ask(&Request::Wake(wake.clone())) else {
+        panic!("it did not go on");
+    };
+    assert_eq!(woken.evidence.nonce, wake.nonce);
+    assert_eq!(woken.evidence.machine_id, forked.evidence.machine_id);
+    assert_eq!(woken.evidence.host_keys, forked.evidence.host_keys);
+    assert_ne!(woken.evidence.randomness, forked.evidence.randomness);
+    assert_eq!(machine.read("hostname"), before);
+    // In namespaces the kernel lets nobody reseed it or set its clock, and that is said.
+    let open = unmet_wake(&wake, &woken, wake.clock_unix_ns);
+    for item in [Item::Randomness, Item::Clock] {
+        let said = |open: &Unmet| matches!(open, Unmet::Item { item: one, .. } if *one == item);
+        assert!(open.iter().any(said), "{item}: {open:?}");
+    }
+}

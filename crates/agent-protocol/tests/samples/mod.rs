@@ -36,6 +36,31 @@ pub fn fork() -> ForkRequest {
     }
 }
 
+pub fn wake() -> WakeRequest {
+    let ForkRequest {
+        clock_unix_ns,
+        seed,
+        nonce,
+        ..
+    } = fork();
+    WakeRequest {
+        clock_unix_ns,
+        seed,
+        nonce,
+    }
+}
+
+/// What an honest agent answers to [`wake`].
+pub fn woken() -> WakeReport {
+    let report = report();
+    let items = report.items.iter().cloned();
+    WakeReport {
+        items: Few::first(items.take(2)),
+        took_us: report.took_us,
+        evidence: report.evidence,
+    }
+}
+
 /// What an honest agent answers to [`fork`].
 pub fn report() -> ForkReport {
     let request = fork();

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use stampo_agent_protocol::{
     Addressing, Cidr, Connected, Decoder, Done, Evidence, Few, ForkReport, ForkRequest, Hello,
     Hex32, HostKey, Interface, Item, KeyKind, Mac, Outcome, Request, Response, SshKeys,
-    SystemState, Timings, VERSION, decode_response, encode_request, encode_response,
+    SystemState, Timings, VERSION, WakeReport, WakeRequest, decode_response, encode_request,
+    encode_response,
 };
 use std::fs;
 use std::io::ErrorKind;
@@ -163,16 +164,6 @@ fn now_ns() -> u64 {
 
 fn fork(guest: &mut Guest, request: &ForkRequest, manners: ForkManners) -> Response {
     guest.inside.become_own(request, manners);
-    let done = |item: Item| Done {
-        item,
-        outcome: match (item, manners) {
-            (Item::Clock, ForkManners::NoClock) => Outcome::Failed {
-                why: "no such clock".to_owned(),
-            },
-            _ => Outcome::Done,
-        },
-        took_us: 1,
-    };
     let items = [
         Item::Randomness,
         Item::Clock,
@@ -184,13 +175,36 @@ fn fork(guest: &mut Guest, request: &ForkRequest, manners: ForkManners) -> Respo
         Item::Durable,
     ];
     Response::Forked(Box::new(ForkReport {
-        items: Few::first(items.map(done)),
+        items: Few::first(items.map(|item| done(item, manners))),
         hooks: Few::default(),
         took_us: 1,
         evidence: guest
             .inside
             .evidence(request.nonce, !guest.links_down, manners),
     }))
+}
+
+fn wake(guest: &Guest, request: &WakeRequest, manners: ForkManners) -> Response {
+    Response::Woken(Box::new(WakeReport {
+        items: Few::first([Item::Randomness, Item::Clock].map(|item| done(item, manners))),
+        took_us: 1,
+        evidence: guest
+            .inside
+            .evidence(request.nonce, !guest.links_down, manners),
+    }))
+}
+
+fn done(item: Item, manners: ForkManners) -> Done {
+    Done {
+        item,
+        outcome: match (item, manners) {
+            (Item::Clock, ForkManners::NoClock) => Outcome::Failed {
+                why: "no such clock".to_owned(),
+            },
+            _ => Outcome::Done,
+        },
+        took_us: 1,
+    }
 }
 
 fn connect(guest: &mut Guest, manners: ForkManners) -> Response {
@@ -248,6 +262,7 @@ pub(super) fn answer(
             Response::Identity(Box::new(guest.inside.evidence(*nonce, up, manners)))
         }
         Request::Fork(request) => fork(guest, request, manners),
+        Request::Wake(request) => wake(guest, request, manners),
         Request::Connect(_) => connect(guest, manners),
         Request::Timings => Response::Timings(guest.timings.clone().unwrap_or(STARTED)),
         Request::Shutdown { .. } => Response::ShuttingDown,
