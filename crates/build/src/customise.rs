@@ -17,7 +17,7 @@ pub const PLACE: &str = "/.stampo-build";
 
 /// The modules in GRUB's BIOS image: enough to read a menu and a kernel from ext4 on GPT. All
 /// others are on the disk and are loaded when a menu asks for them.
-const GRUB_MODULES: &str = "biosdisk part_gpt ext2 normal linux search search_label search_fs_uuid \
+const GRUB_MODULES: &str = "biosdisk part_gpt ext2 normal linux linux16 search search_label search_fs_uuid \
     configfile serial terminal echo test minicmd ls cat all_video";
 
 /// Takes out what mmdebstrap was told for the build only. dpkg's filters of a slim system stay,
@@ -37,10 +37,20 @@ pub fn archive(recipe: &Recipe, guest_sources: &[String]) -> io::Result<Vec<u8>>
     let mut tar = tar::Builder::new(Vec::new());
     let place = PLACE.trim_start_matches('/');
     for (number, file) in files.iter().enumerate() {
-        append(&mut tar, &format!("{place}/files/{number}"), &file.content)?;
+        append(
+            &mut tar,
+            &format!("{place}/files/{number}"),
+            0o644,
+            &file.content,
+        )?;
     }
     let text = script(recipe, &files);
-    append(&mut tar, &format!("{place}/customise"), text.as_bytes())?;
+    append(
+        &mut tar,
+        &format!("{place}/customise"),
+        0o644,
+        text.as_bytes(),
+    )?;
     tar.into_inner()
 }
 
@@ -48,15 +58,21 @@ pub fn archive(recipe: &Recipe, guest_sources: &[String]) -> io::Result<Vec<u8>>
 pub fn plain_archive(files: &[File]) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for file in files {
-        append(&mut tar, file.path.trim_start_matches('/'), &file.content)?;
+        let path = file.path.trim_start_matches('/');
+        append(&mut tar, path, file.mode, &file.content)?;
     }
     tar.into_inner()
 }
 
-fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
+fn append(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    mode: u32,
+    content: &[u8],
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
-    header.set_mode(0o644);
+    header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);

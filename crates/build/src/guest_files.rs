@@ -24,8 +24,8 @@ pub fn root_file(path: &str, content: String) -> File {
 /// firmware reads it before anything else can run; `dep` would look at the build machine. The
 /// list covers every bus that stampo's hardware has, and the other hypervisors that an exported
 /// template may meet. A name that a kernel does not have is skipped.
-const INITRD_MODULES: &str = "virtio_pci\nvirtio_mmio\nvirtio_blk\nvirtio_scsi\nvirtio_net\nsd_mod\n\
-    sr_mod\nahci\nata_piix\nnvme\nvmw_pvscsi\nmptspi\nhv_vmbus\nhv_storvsc\nxen-blkfront\next4\ncrc32c\n";
+const INITRD_MODULES: &str = "virtio_pci virtio_mmio virtio_blk virtio_scsi virtio_net sd_mod sr_mod ahci ata_piix \
+    nvme vmw_pvscsi mptspi hv_vmbus hv_storvsc xen-blkfront ext4 crc32c";
 
 /// Files that must be there before the kernel is installed, because its initrd is made of them.
 pub fn early() -> Vec<File> {
@@ -34,11 +34,22 @@ pub fn early() -> Vec<File> {
             "/etc/initramfs-tools/conf.d/stampo",
             "MODULES=list\n".to_owned(),
         ),
-        root_file(
-            "/usr/share/initramfs-tools/modules.d/stampo",
-            INITRD_MODULES.to_owned(),
-        ),
+        File {
+            mode: 0o755,
+            ..root_file("/etc/initramfs-tools/hooks/stampo", initrd_hook())
+        },
     ]
+}
+
+/// Copies the drivers into the initrd, where udev loads those that the machine needs. A list in
+/// `modules.d` would have all of them loaded, one after the other, at every start
+/// (initramfs-tools(7), "Hook scripts" and `manual_add_modules`).
+fn initrd_hook() -> String {
+    format!(
+        "#!/bin/sh\n# Made with the template: drivers for the disks of virtual machines.\n\
+         if [ \"$1\" = prereqs ]; then exit 0; fi\n\
+         . /usr/share/initramfs-tools/hook-functions\nmanual_add_modules {INITRD_MODULES}\n"
+    )
 }
 
 /// Files that are written when all packages are installed.
@@ -99,11 +110,23 @@ fn grub_defaults(recipe: &Recipe) -> String {
 
 /// The menu that the build writes: one entry through the links that Debian's kernel packages keep.
 /// `update-grub` in the guest replaces it.
+///
+/// From BIOS the kernel is started by its 16-bit entry (Linux `Documentation/arch/x86/boot.rst`).
+/// For the 32-bit one, GRUB 2.06 to 2.12 puts the kernel at 1 MiB and moves all the room that it
+/// may need, 50 MB, to 16 MiB byte by byte: seconds of an emulated guest's start.
 fn grub_config(recipe: &Recipe) -> String {
+    let entry = |suffix: &str| {
+        let options = recipe.whole_command_line();
+        format!(
+            "    linux{suffix} /vmlinuz root=LABEL={ROOT_LABEL} ro {options}\n    \
+             initrd{suffix} /initrd.img\n"
+        )
+    };
     format!(
         "# Made with the template; update-grub replaces it.\nset timeout=0\nset default=0\n\
-         menuentry 'Debian GNU/Linux' {{\n  linux /vmlinuz root=LABEL={ROOT_LABEL} ro {}\n  initrd /initrd.img\n}}\n",
-        recipe.whole_command_line()
+         menuentry 'Debian GNU/Linux' {{\n  if [ \"$grub_platform\" = pc ]; then\n{}  else\n{}  fi\n}}\n",
+        entry("16"),
+        entry("")
     )
 }
 
@@ -120,4 +143,37 @@ pub fn setting_function() -> String {
     format!(
         "setting() {{ what=$1; shift; \"$@\" </dev/null || {{ echo \"{SETTING_MARK}$what\" >&2; exit 1; }}; }}\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_bios_the_kernel_is_started_by_its_16_bit_entry() {
+        let menu = grub_config(&Recipe::default());
+        let (pc, other) = menu.split_once("  else\n").expect("two ways");
+        assert!(pc.contains("= pc ]; then\n    linux16 /vmlinuz root=LABEL=stampo-root ro "));
+        assert!(pc.ends_with("    initrd16 /initrd.img\n"));
+        assert!(other.starts_with("    linux /vmlinuz root=LABEL=stampo-root ro "));
+        assert!(other.ends_with("    initrd /initrd.img\n  fi\n}\n"));
+    }
+
+    #[test]
+    fn drivers_are_copied_by_a_hook_that_can_be_run_and_none_is_listed_to_be_loaded() {
+        let files = early();
+        let hook = files
+            .iter()
+            .find(|file| file.path.contains("/hooks/"))
+            .expect("a hook");
+        assert_eq!(hook.mode, 0o755);
+        assert!(!files.iter().any(|file| file.path.contains("modules")));
+        let tar = crate::customise::plain_archive(&files).expect("a tar");
+        let mut tar = tar::Archive::new(&tar[..]);
+        let mut modes = tar.entries().expect("entries").map(|entry| {
+            let entry = entry.expect("an entry");
+            entry.header().mode().expect("a mode")
+        });
+        assert!(modes.any(|mode| mode == 0o755), "the tar keeps the mode");
+    }
 }
