@@ -20,7 +20,7 @@ use stampo_image::partition::{Layout, Table};
 use stampo_image::raw::RawFile;
 use stampo_store::{GuestRow, SALT, StoreError};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Where a passport's items were read.
@@ -45,10 +45,13 @@ pub struct PassportOf {
     pub items: Vec<(IdentityFact, Verdict)>,
 }
 
-/// The facts of versions, which all their guests are compared with: read once for each operation
-/// and not once for each guest.
+/// The facts of versions, which all their guests are compared with, and the catalog's salt: read
+/// once for each operation and not once for each guest.
 #[derive(Debug, Default)]
-pub(crate) struct VersionFactsCache(Mutex<HashMap<ImageId, Arc<VersionFacts>>>);
+pub(crate) struct VersionFactsCache {
+    versions: Mutex<HashMap<ImageId, Arc<VersionFacts>>>,
+    salt: OnceLock<[u8; 32]>,
+}
 
 /// The facts of one version; none when its image is gone.
 #[derive(Debug, Default)]
@@ -175,7 +178,10 @@ impl Engine {
     }
 
     /// The salt of all identity hashes in this catalog.
-    fn salt(&self) -> Result<[u8; 32], EngineError> {
+    fn salt(&self, known: &VersionFactsCache) -> Result<[u8; 32], EngineError> {
+        if let Some(salt) = known.salt.get() {
+            return Ok(*salt);
+        }
         let text = self.store.read(|tx| tx.setting(SALT))?.unwrap_or_default();
         let mut salt = [0; 32];
         hex::decode_to_slice(&text, &mut salt).map_err(|_| {
@@ -185,7 +191,8 @@ impl Engine {
                 text: SALT.to_owned(),
             })
         })?;
-        Ok(salt)
+        // It never changes, so whoever was first is right.
+        Ok(*known.salt.get_or_init(|| salt))
     }
 
     /// A guest's facts, read from its disk by the independent reader. The guest must not run.
@@ -195,7 +202,7 @@ impl Engine {
         versions: &VersionFactsCache,
     ) -> Result<Vec<IdentityFact>, EngineError> {
         let act = || format!("read the passport of {}", row.name);
-        let salt = self.salt()?;
+        let salt = self.salt(versions)?;
         let of_version = self.version_facts(&row.image, &salt, versions)?;
         let (disk, is_untouched) = self.open_compared(row)?;
         let shell = self.shell_facts(row, Some(disk.as_ref()))?;
@@ -232,7 +239,10 @@ impl Engine {
         versions: &VersionFactsCache,
     ) -> Result<Arc<VersionFacts>, EngineError> {
         // Held while the version is read: the other threads need the same answer.
-        let mut known = versions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = versions
+            .versions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(image) {
             return Ok(found.clone());
         }
@@ -261,12 +271,11 @@ impl Engine {
         row: &GuestRow,
         disk: Option<&dyn BlockDevice>,
     ) -> Result<ShellFacts, EngineError> {
-        let definition = self.definition(row)?;
+        let dir = self.guest_dir(row.id);
         let address = |nic: &stampo_core::plan::NicPlan| match &nic.network {
             Network::Static { address, .. } => Some(address.address),
             Network::Dhcp => None,
         };
-        let dir = self.guest_dir(row.id);
         let own = |name: &str| {
             let path = dir.join(name);
             path.exists().then(|| path.display().to_string())
@@ -277,8 +286,8 @@ impl Engine {
             macs: row.plan.nics.iter().map(|nic| nic.mac).collect(),
             addresses: row.plan.nics.iter().filter_map(address).collect(),
             generation_id: Some(row.plan.generation_id),
-            disk_serials: definition
-                .disks
+            disk_serials: self
+                .disks(row, &dir)
                 .into_iter()
                 .map(|disk| disk.serial)
                 .collect(),
@@ -301,7 +310,7 @@ impl Engine {
     ) -> Result<Vec<IdentityFact>, EngineError> {
         let files = self.fetch_files(row)?;
         let shell = self.shell_facts(row, None)?;
-        let salt = self.salt()?;
+        let salt = self.salt(versions)?;
         let mut facts = facts_from_agent(&files, &shell, &salt);
         let of_version = self.version_facts(&row.image, &salt, versions)?;
         explain(&mut facts, &of_version.all);
@@ -318,7 +327,7 @@ impl Engine {
         shown: &[Sample<'_>],
         versions: &VersionFactsCache,
     ) -> Result<Vec<IdentityFact>, EngineError> {
-        let salt = self.salt()?;
+        let salt = self.salt(versions)?;
         let of_version = self.version_facts(&row.image, &salt, versions)?;
         let mut facts = facts_of_shell(&self.shell_facts(row, None)?, &salt);
         facts.extend(facts_of_values(shown, &salt));

@@ -168,22 +168,46 @@ impl<'a> Work<'a> {
         took: Duration,
         change: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
     ) -> Result<(), EngineError> {
-        let event = EventRow {
+        let event = self.ended(subject, phase, detail, took);
+        self.record(&[event], |tx| Ok(change(tx)?))
+    }
+
+    /// The event of a phase that ends now, for [`Work::record`].
+    pub(crate) fn ended(
+        &self,
+        subject: &str,
+        phase: &str,
+        detail: &str,
+        took: Duration,
+    ) -> EventRow {
+        EventRow {
             sequence: 0,
             at_ms: self.engine.now_ms(),
             subject: subject.to_owned(),
             phase: phase.to_owned(),
             detail: detail.to_owned(),
             duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-        };
+        }
+    }
+
+    /// Records phases that have ended with the change that belongs to them, all in one transaction,
+    /// and tells the watcher of them.
+    pub(crate) fn record(
+        &self,
+        events: &[EventRow],
+        change: impl FnOnce(&Tx<'_>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let owner = self.engine.owner();
-        let until_ms = event.at_ms + LEASE_MS;
+        let until_ms = self.engine.now_ms() + LEASE_MS;
         self.engine.store.write(|tx| {
             change(tx)?;
-            tx.insert_event(self.id, &event)?;
-            tx.claim_operation(self.id, &owner, until_ms)
+            for event in events {
+                tx.insert_event(self.id, event)?;
+            }
+            tx.claim_operation(self.id, &owner, until_ms)?;
+            Ok::<_, EngineError>(())
         })?;
-        self.watch.event(&event);
+        events.iter().for_each(|event| self.watch.event(event));
         Ok(())
     }
 

@@ -53,7 +53,8 @@ impl Engine {
         }
     }
 
-    fn disks(&self, row: &GuestRow, directory: &Path) -> Vec<Disk> {
+    /// The disks of a guest whose directory this is.
+    pub(crate) fn disks(&self, row: &GuestRow, directory: &Path) -> Vec<Disk> {
         let (format, backing) = match row.kind {
             CloneKind::Linked => (DiskFormat::Qcow2, Some(self.pool.image_disk(&row.image))),
             CloneKind::Full => (DiskFormat::Raw, None),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! submit: version + host + inventory ─ plan_clone ─→ operation row + N guest rows (one commit)
-//! run:    planned → disk_ready → defined → verified → ready      (one commit for each arrow)
+//! run:    planned → disk_ready → defined → verified → ready      (what is committed: see steps.rs)
 //! fail:   any → destroying → row gone                            (the others go on)
 //! ```
 //!
@@ -36,7 +36,6 @@ use stampo_core::plan::{
 use stampo_image::durable;
 use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::Duration;
 
 /// The loopback ports that ssh is forwarded from.
 const PORTS: std::ops::Range<u16> = 22_000..30_000;
@@ -275,24 +274,6 @@ impl Engine {
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "older forms of rows stay in the catalog's log for now");
         }
-    }
-
-    /// Saves a guest row in its next state, with the event of the phase that led to it (its name, a
-    /// detail and how long it took): one transaction for both, since there are many of them.
-    fn advance(
-        &self,
-        work: &Work<'_>,
-        row: &mut GuestRow,
-        state: GuestState,
-        (phase, detail, took): (&str, &str, Duration),
-    ) -> Result<(), EngineError> {
-        row.state = state;
-        row.changed_ms = self.now_ms();
-        work.event_with(row.name.as_str(), phase, detail, took, |tx| {
-            tx.update_guest(row)
-        })?;
-        self.faults.reach(&format!("clone.{state}"));
-        Ok(())
     }
 }
 

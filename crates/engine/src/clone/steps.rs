@@ -1,4 +1,9 @@
-//! The steps of one guest: each arm one `ensure`, one row update, one event.
+//! The steps of one guest: each arm one `ensure` and one event.
+//!
+//! The row is written when something relies on it: before the guest starts, and when it is complete.
+//! Recovery begins with a guest's first step whether its row says *planned*, *disk ready* or
+//! *defined*, so nobody asks which of them was the last. A fork starts early, and its row is written
+//! after each step.
 //!
 //! Its files get their names one after the other, and one fsync of its directory makes them durable:
 //! that of the sidecar, the last of them, before the guest counts as *verified*.
@@ -10,8 +15,23 @@ use crate::work::Work;
 use stampo_core::guest::GuestState;
 use stampo_core::identity::{IdentityFact, Verdict, verdict};
 use stampo_core::names::GuestName;
-use stampo_store::{GuestRow, Tx};
+use stampo_store::{EventRow, GuestRow, Tx};
 use std::time::Instant;
+
+/// What was done to a guest since its row was written.
+#[derive(Default)]
+struct Unsaved {
+    events: Vec<EventRow>,
+    /// Its passport, as long as it has not been compared.
+    read: Option<Read>,
+}
+
+/// A passport that was read from a disk.
+struct Read {
+    facts: Vec<IdentityFact>,
+    /// Whether an item that another guest has, too, is a failure.
+    must_differ: bool,
+}
 
 impl Engine {
     /// Takes a guest from the state in its row to `ready`.
@@ -21,6 +41,7 @@ impl Engine {
             // did not survive; what is there is found again.
             row.state = GuestState::Planned;
         }
+        let mut unsaved = Unsaved::default();
         while let Some(next) = row.state.next() {
             if work.is_cancelled() {
                 return Err(EngineError::Cancelled);
@@ -34,14 +55,48 @@ impl Engine {
                     ("identify", self.ensure_identified(work, row, &mut start)?)
                 }
                 GuestState::Verified if is_fork => ("connect", self.ensure_connected(row)?),
-                GuestState::Defined => ("verify", self.ensure_verified(work, row)?),
+                GuestState::Defined => ("verify", self.ensure_verified(work, row, &mut unsaved)?),
                 GuestState::Verified => ("start", self.ensure_started(row)?),
                 GuestState::Ready | GuestState::Trashed | GuestState::Destroying => return Ok(()),
             };
             self.faults.reach(&format!("clone.before.{next}"));
-            self.advance(work, row, next, (phase, &detail, start.elapsed()))?;
+            let event = work.ended(row.name.as_str(), phase, &detail, start.elapsed());
+            unsaved.events.push(event);
+            row.state = next;
+            let starts = next == GuestState::Verified && row.plan.start;
+            if is_fork || starts || next.is_complete() {
+                self.save(work, row, &mut unsaved)?;
+            }
+            self.faults.reach(&format!("clone.{next}"));
         }
         Ok(())
+    }
+
+    /// Writes a guest's row, the events of the steps that led to its state, and its facts if they
+    /// were read, unless they show that it shares an item: all in one transaction.
+    fn save(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        unsaved: &mut Unsaved,
+    ) -> Result<(), EngineError> {
+        // Not before: a sidecar that was newer than the row would be that of a newer catalog.
+        row.changed_ms = self.now_ms();
+        let Unsaved { events, read } = std::mem::take(unsaved);
+        work.record(&events, |tx| {
+            if let Some(read) = &read {
+                // Of two guests that are verified at once, the later sees the earlier.
+                let shared = self.put_and_compare(tx, row, &read.facts)?;
+                if !shared.is_empty() && read.must_differ {
+                    let what = shared.join("; ");
+                    return Err(EngineError::Duplicate {
+                        guest: row.name.clone(),
+                        what,
+                    });
+                }
+            }
+            Ok(tx.update_guest(row)?)
+        })
     }
 
     fn ensure_defined(&self, row: &mut GuestRow) -> Result<String, EngineError> {
@@ -49,23 +104,23 @@ impl Engine {
         Ok(String::new())
     }
 
-    /// Reads the guest's passport from its disk and refuses a guest that shares an item.
-    fn ensure_verified(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<String, EngineError> {
+    /// Reads the guest's passport from its disk, to be compared when it is saved, and writes the
+    /// sidecar. A guest that turns out to share an item is destroyed with it.
+    fn ensure_verified(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        unsaved: &mut Unsaved,
+    ) -> Result<String, EngineError> {
         let facts = self.facts_from_disk(row, &work.versions)?;
-        // One transaction: of two guests that are verified at once, the later sees the earlier.
-        let shared = self
-            .store
-            .write(|tx| self.put_and_compare(tx, row, &facts))?;
-        if !shared.is_empty() && row.plan.personalisation.is_some() {
-            let what = shared.join("; ");
-            return Err(EngineError::Duplicate {
-                guest: row.name.clone(),
-                what,
-            });
-        }
         // With this all names in the guest's directory are durable.
         self.write_guest_sidecar(row)?;
-        Ok(format!("{} identity items", facts.len()))
+        let detail = format!("{} identity items", facts.len());
+        unsaved.read = Some(Read {
+            facts,
+            must_differ: row.plan.personalisation.is_some(),
+        });
+        Ok(detail)
     }
 
     /// Records a guest's facts; which of them another guest has too, and who.
