@@ -1,7 +1,7 @@
 //! Freezing a running guest into a memory image.
 //!
 //! ```text
-//! links down ─ stop ─ save the devices ─ end QEMU ─ make durable ─ manifest
+//! links down ─ stop ─ networks off ─ save the devices ─ end QEMU ─ make durable ─ manifest
 //! ```
 //! The memory is a file that QEMU maps shared, so it is saved by being left. The guest never runs
 //! on after its state was saved: two guests with one memory and one disk would destroy both. A
@@ -125,6 +125,9 @@ fn save(
     qmp.prepare_migration(deadline).map_err(failed)?;
     let begun = Instant::now();
     qmp.stop(deadline).map_err(failed)?;
+    // A network of QEMU's own would be saved with the guest, and every fork would have to have it.
+    qmp.remove_networks(&machine.beyond, deadline)
+        .map_err(failed)?;
     qmp.save(&path, (!by_name).then_some(&state), deadline)
         .map_err(failed)?;
     Ok(begun.elapsed())

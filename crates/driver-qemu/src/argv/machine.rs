@@ -10,7 +10,8 @@ use stampo_core::network::Mac;
 use std::path::PathBuf;
 use uuid::Uuid;
 
-/// Options that say nothing about the machine, or only what each guest has of its own.
+/// Options that say nothing about the machine, or only what each guest has of its own. Networks are
+/// among them as nothing of them is saved with the guest, see `network.rs`.
 const NOT_THE_MACHINE: [&str; 13] = [
     "-name",
     "-uuid",
@@ -44,6 +45,8 @@ pub(crate) struct Machine {
     pub macs: Vec<Mac>,
     /// The names of what its interfaces are connected to.
     pub netdevs: Vec<String>,
+    /// The names of what is behind that, the outermost first: only where a hub is between.
+    pub beyond: Vec<String>,
     /// The VM generation id.
     pub generation_id: Uuid,
     /// The file that is its memory and is shared with whoever opens it.
@@ -66,6 +69,8 @@ impl Machine {
                 break;
             }
         }
+        let peers = &machine.netdevs;
+        machine.beyond.retain(|id| !peers.contains(id));
         machine
     }
 
@@ -73,11 +78,8 @@ impl Machine {
         match option {
             "-device" => return self.add_device(value),
             "-netdev" => {
-                // What it is connected to decides which work the interface leaves to the host.
-                let kind = value.split(',').next().unwrap_or_default();
-                self.lines.push(format!("-netdev {kind}"));
                 let id = value.split(',').find_map(|part| part.strip_prefix("id="));
-                self.netdevs.extend(id.map(str::to_owned));
+                self.beyond.extend(id.map(str::to_owned));
             }
             "-object" => self.add_object(value),
             "-machine" => self.kind = value.split(',').next().unwrap_or_default().to_owned(),
@@ -105,6 +107,12 @@ impl Machine {
         let mut own = NOT_THE_DEVICE.map(|key| device.remove(key));
         let [mac, _, guid] = own.each_mut().map(|own| own.take());
         let text = |value: &Option<Value>| value.as_ref()?.as_str().map(str::to_owned);
+        self.netdevs.extend(
+            device
+                .get("netdev")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+        );
         self.macs
             .extend(text(&mac).and_then(|mac| mac.parse::<Mac>().ok()));
         if let Some(guid) = text(&guid).and_then(|guid| guid.parse().ok()) {
@@ -148,12 +156,12 @@ mod tests {
             [
                 "-nodefaults",
                 "-machine pc-q35-7.2,vmport=off",
-                "-netdev user",
                 r#"-device {"driver":"virtio-net-pci","netdev":"net0"}"#,
             ]
         );
         assert_eq!(one.kind, "pc-q35-7.2");
         assert_eq!(one.netdevs, ["net0"]);
+        assert!(one.beyond.is_empty());
         assert_eq!(one.macs, [Mac::from_random([0, 0, 0, 1])]);
         assert_eq!(one.memory_file, None);
         let wrapped = ["-new-option", "x", "-pidfile", "p", "-kernel", "k"];

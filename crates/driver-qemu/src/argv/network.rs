@@ -1,4 +1,14 @@
 //! Interfaces: user-mode networks with a forwarded port, and bridges of the host.
+//!
+//! A guest that is to be frozen has a hub of QEMU's between its interface and either of them, so
+//! that the network can be taken off before the guest is saved:
+//! ```text
+//! interface ─ net0 ─ hub ─ up0 ─ lan0 (user or bridge)
+//! ```
+//! A user-mode network would be saved with the guest, and QEMU gives a fork with another network
+//! no chance to pass over it. An interface's own peer is of no use for that: QEMU 10.0 keeps it, with
+//! what it saves, as long as the interface is there. The hub also leaves all checksums and
+//! segmentation to the guest, so what the two have agreed on holds on every network.
 
 use super::{Arguments, quoted};
 use serde_json::json;
@@ -7,31 +17,23 @@ use stampo_core::network::UserNetwork;
 use stampo_driver::{DriverError, GuestDefinition, Link, Start};
 use std::net::Ipv4Addr;
 
-/// The address that QEMU's user-mode network lends first, and the one below it.
-const USUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
-const BELOW_USUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 14);
-
 /// The PCI slot of the first interface on q35's root bus; eight follow each other.
 const FIRST_SLOT: usize = 0x10;
 
 pub(super) fn add(args: &mut Arguments, guest: &GuestDefinition) -> Result<(), DriverError> {
+    let is_frozen = matches!(guest.start, Start::BootToFreeze { .. });
     for (index, nic) in guest.nics.iter().enumerate() {
         let netdev = format!("net{index}");
-        match &nic.link {
-            Link::User {
-                ssh_port,
-                guest_address,
-            } => {
-                let resumes = matches!(guest.start, Start::Resume { .. });
-                let option = user(&netdev, *ssh_port, *guest_address, resumes)?;
-                args.pair("-netdev", option);
-            }
-            Link::Bridge { bridge } => {
-                args.pair(
-                    "-netdev",
-                    format!("bridge,id={netdev},br={}", quoted(bridge)),
-                );
-            }
+        if is_frozen {
+            let (lan, up) = (format!("lan{index}"), format!("up{index}"));
+            args.pair("-netdev", network(&lan, &nic.link)?);
+            args.pair("-netdev", format!("hubport,id={netdev},hubid={index}"));
+            args.pair(
+                "-netdev",
+                format!("hubport,id={up},hubid={index},netdev={lan}"),
+            );
+        } else {
+            args.pair("-netdev", network(&netdev, &nic.link)?);
         }
         let driver = match nic.model {
             NicModel::Virtio => "virtio-net-pci",
@@ -65,19 +67,22 @@ fn port(args: &mut Arguments, index: usize, slot: String) -> (String, String) {
     (id, "0x0".to_owned())
 }
 
+fn network(id: &str, link: &Link) -> Result<String, DriverError> {
+    match link {
+        Link::User {
+            ssh_port,
+            guest_address,
+        } => user(id, *ssh_port, *guest_address),
+        Link::Bridge { bridge } => Ok(format!("bridge,id={id},br={}", quoted(bridge))),
+    }
+}
+
 fn user(
-    netdev: &str,
+    id: &str,
     ssh_port: Option<u16>,
     address: Option<(Ipv4Addr, u8)>,
-    resumes: bool,
 ) -> Result<String, DriverError> {
-    let mut option = format!("user,id={netdev}");
-    // QEMU's DHCP server is saved with the guest: its first address stays lent to the frozen one,
-    // and a fork gets the second. So that is made to be the one that all other guests have.
-    let shifted = resumes && address.is_none();
-    if shifted {
-        option.push_str(&format!(",dhcpstart={BELOW_USUAL}"));
-    }
+    let mut option = format!("user,id={id}");
     if let Some((address, prefix)) = address {
         let UserNetwork {
             network,
@@ -90,11 +95,9 @@ fn user(
         ));
     }
     if let Some(port) = ssh_port {
-        let address = match address {
-            Some((address, _)) => address.to_string(),
-            None if shifted => USUAL.to_string(),
-            None => String::new(),
-        };
+        // Without an address QEMU takes the first one that it lends.
+        let address = address.map(|(address, _)| address.to_string());
+        let address = address.unwrap_or_default();
         option.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-{address}:22"));
     }
     Ok(option)

@@ -48,6 +48,18 @@ impl Qmp {
         Ok(())
     }
 
+    /// Takes networks off, which no interface is connected to directly.
+    pub fn remove_networks(
+        &mut self,
+        netdevs: &[String],
+        deadline: Deadline,
+    ) -> Result<(), WireError> {
+        for name in netdevs {
+            self.command("netdev_del", json!({"id": name}), deadline)?;
+        }
+        Ok(())
+    }
+
     /// What must be set before a save or a load.
     pub fn prepare_migration(&mut self, deadline: Deadline) -> Result<(), WireError> {
         let on = |name: &str| json!({"capability": name, "state": true});

@@ -8,10 +8,11 @@ use stampo_core::size::ByteSize;
 use stampo_driver::conformance::{Fixture, Temper};
 use stampo_driver::memory_image::machine_hash;
 use stampo_driver::{
-    Disk, DiskFormat, Driver, DriverError, Ensured, GuestDefinition, MemoryImage, MemoryImageDir,
-    Power, Start, StopMethod,
+    Disk, DiskFormat, Driver, DriverError, Ensured, GuestDefinition, Link, MemoryImage,
+    MemoryImageDir, Power, Start, StopMethod,
 };
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -172,6 +173,28 @@ fn five_guests_go_on_from_one_frozen_linux_and_share_its_memory() {
         driver.ensure_undefined(guest.id).expect("forgotten");
     }
     assert!(content(&dir) == before, "the image is as it was");
+}
+
+/// What QEMU's user-mode network keeps would be loaded into the same network only: no bridge.
+#[test]
+fn nothing_of_the_frozen_network_is_saved() {
+    let ground = Ground::new();
+    let driver = ground.driver();
+    let (dir, _) = frozen(&ground, &driver);
+    let state = fs::read(dir.state()).expect("readable");
+    // As QEMU writes it: a section's name after its length (`migration/savevm.c`).
+    let has = |name: &[u8]| state.windows(name.len()).any(|bytes| bytes == name);
+    assert!(has(b"virtio-net"), "the interface is saved");
+    assert!(!has(b"\x05slirp"), "its network is saved");
+    let mut guest = fork(&ground, &driver, &dir);
+    guest.nics[0].link = Link::User {
+        ssh_port: None,
+        guest_address: Some((Ipv4Addr::new(192, 0, 2, 77), 24)),
+    };
+    driver.ensure_defined(&guest).expect("defined");
+    driver.ensure_running(guest.id).expect("resumed");
+    driver.set_links(guest.id, true).expect("plugged in");
+    assert!(monitor::link_is_up(&guest));
 }
 
 #[test]
