@@ -2,11 +2,11 @@
 //!
 //! | Program | What it keeps | How it is told |
 //! |---|---|---|
-//! | OpenSSH's server | the template's host keys | SIGHUP: it starts itself anew (sshd(8)) |
+//! | OpenSSH's server | the template's host keys | SIGHUP: it starts itself anew (sshd(8)); restarted where systemd listens for it |
 //! | systemd-journald | the machine-id, the boot id | restarted |
 //! | systemd-resolved | answers from the template's network | SIGUSR2 (systemd-resolved.service(8)) |
 //! | systemd-networkd, NetworkManager, dhcpcd | the lease, and a client id made of the machine-id | restarted, what they stored removed |
-//! | ISC dhclient | the same | ended; `connect.rs` starts it anew |
+//! | ISC dhclient, dhcpcd below ifupdown | the same | ended; `connect.rs` starts it anew |
 //! | rsyslog, syslog-ng | the host name | SIGHUP |
 //!
 //! Restarts are asked for and not waited for: they cost seconds under emulation and need nothing
@@ -19,8 +19,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use stampo_agent_protocol::Outcome;
 use std::path::Path;
 
+/// Where systemd listens for the ssh server.
+const SSH_SOCKET: &str = "/etc/systemd/system/sockets.target.wants/ssh.socket";
+
 /// The ssh server reads its keys.
 pub(crate) fn ssh_server() -> Step {
+    if Path::new(SSH_SOCKET).exists() {
+        // It was given its sockets at its start, and starting itself anew it closes them.
+        return restart_running(&["ssh.service"]);
+    }
     signal_first_of(&["ssh.service", "sshd.service"], Signal::HUP)
 }
 
@@ -53,7 +60,7 @@ const STORED: [(&str, &[&str]); 5] = [
 
 /// The DHCP client forgets its lease.
 pub(crate) fn dhcp_client() -> Step {
-    for pid in dhclients() {
+    for pid in clients_of_ifupdown() {
         // One that has ended meanwhile holds no lease.
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -72,16 +79,32 @@ pub(crate) fn dhcp_client() -> Step {
     restart_running(&units)
 }
 
-/// Every ISC dhclient of the machine. Reading the name of every process is slow under emulation, so
-/// it is not done where there is no such program.
-fn dhclients() -> Vec<Pid> {
-    let places = ["/sbin/dhclient", "/usr/sbin/dhclient"];
-    if !places.iter().any(|place| Path::new(place).exists()) {
+/// DHCP clients that ifupdown starts, by their names: ISC's, and Debian 13's. The second one may also
+/// be a service, and is then restarted as such.
+const CLIENTS: [(&str, [&str; 2], Option<&str>); 2] = [
+    ("dhclient", ["/sbin/dhclient", "/usr/sbin/dhclient"], None),
+    (
+        "dhcpcd",
+        ["/sbin/dhcpcd", "/usr/sbin/dhcpcd"],
+        Some("dhcpcd.service"),
+    ),
+];
+
+/// Every DHCP client that belongs to no service. Reading the name of every process is slow under
+/// emulation, so it is not done where there is no such program.
+fn clients_of_ifupdown() -> Vec<Pid> {
+    let wanted: Vec<&str> = CLIENTS
+        .iter()
+        .filter(|(_, places, _)| places.iter().any(|place| Path::new(place).exists()))
+        .filter(|(_, _, unit)| unit.is_none_or(|unit| main_process(unit).is_none()))
+        .map(|(name, _, _)| *name)
+        .collect();
+    if wanted.is_empty() {
         return Vec::new();
     }
     let is_one = |pid: &Pid| {
         files::text(format!("/proc/{}/comm", pid.as_raw_nonzero()))
-            .is_some_and(|name| name.trim() == "dhclient")
+            .is_some_and(|name| wanted.contains(&name.trim()))
     };
     let numbers = files::names("/proc")
         .into_iter()
@@ -139,7 +162,7 @@ fn parent(pid: i32) -> Option<i32> {
         .ok()
 }
 
-/// Whether Debian's ifupdown brings interfaces up here, with dhclient behind it.
+/// Whether Debian's ifupdown brings interfaces up here, with a DHCP client behind it.
 pub(crate) fn has_ifupdown() -> bool {
     Path::new("/sbin/ifup").exists()
         && !files::names("/etc/network").is_empty()
