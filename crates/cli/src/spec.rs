@@ -151,10 +151,7 @@ fn joined(args: &CloneArgs, file: SpecFile, base: &Path) -> Reply<(CloneSpec, Ve
     let of_file = file.instant.filter(|_| !asks_kind);
     let instant = args.instant.map(Instant::from).or(of_file);
     let mut personalisation = personalisation(args, &file, base)?;
-    if instant.is_none()
-        && personalisation.ssh_authorized_keys.is_empty()
-        && !args.personal.no_personalisation
-    {
+    if personalisation.ssh_authorized_keys.is_empty() && !args.personal.no_personalisation {
         personalisation.ssh_authorized_keys = default_keys(&mut notes);
     }
     let kind = match (args.full, args.linked) {

@@ -8,7 +8,7 @@
 //! This is the part of the plan that is about them; how a fork becomes itself is the engine's.
 
 use crate::network::Mac;
-use crate::personalisation::Personalisation;
+use crate::personalisation::{Personalisation, User};
 use crate::plan::{CloneSpec, PlanRefusal, VersionFacts};
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -129,8 +129,9 @@ pub(crate) fn admit(host: HostMemory, memory: ByteSize, count: u32) -> Result<()
 }
 
 const FROZEN: &str = "it was chosen when the version was frozen";
-const FROM_TEMPLATE: &str = "a guest that runs has what its template has; build it into the \
-                             template, or write it from a hook in /etc/stampo/fork.d";
+const FROM_TEMPLATE: &str = "a guest that runs has what its template has, but for the ssh keys of \
+                             its users; build it into the template, or write it from a hook in \
+                             /etc/stampo/fork.d";
 
 /// The first option that a guest which runs already can't be given, and why.
 fn unknown_to_forks(
@@ -183,11 +184,57 @@ fn unknown_to_forks(
         .or_else(|| Some((not_told(&spec.personalisation)?, FROM_TEMPLATE)))
 }
 
+/// One of the template's users, and the keys that may log in as that user from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// Public keys, each once; they replace the template's.
+    pub keys: Vec<String>,
+}
+
+/// Who may log in to a fork: root with the keys that are for everybody, each named user with these
+/// and their own, as in a guest that boots. Whoever has none keeps the template's.
+pub fn logins(asked: &Personalisation) -> Vec<Login> {
+    let for_all = &asked.ssh_authorized_keys;
+    let login = |user: &str, own: &[String]| {
+        let mut keys: Vec<String> = Vec::new();
+        for key in for_all.iter().chain(own) {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        let user = user.to_owned();
+        Login { user, keys }
+    };
+    let users = asked.users.iter();
+    std::iter::once(login("root", &[]))
+        .chain(users.map(|user| login(&user.name, &user.ssh_authorized_keys)))
+        .filter(|login| !login.keys.is_empty())
+        .collect()
+}
+
 /// The first part of a personalisation that the guest agent is not told.
 fn not_told(asked: &Personalisation) -> Option<&'static str> {
+    let has_more = |user: &User| {
+        let named = User {
+            name: user.name.clone(),
+            ssh_authorized_keys: user.ssh_authorized_keys.clone(),
+            ..User::default()
+        };
+        *user != named
+    };
+    let has_no_key =
+        |user: &User| asked.ssh_authorized_keys.is_empty() && user.ssh_authorized_keys.is_empty();
     let parts = [
-        (!asked.ssh_authorized_keys.is_empty(), "--ssh-key"),
-        (!asked.users.is_empty(), "--user"),
+        (
+            asked.users.iter().any(has_more),
+            "a --user with sudo, groups, a password, a shell or a number",
+        ),
+        (
+            asked.users.iter().any(has_no_key),
+            "a --user who has no --ssh-key",
+        ),
         (asked.root_password_hash.is_some(), "a root password"),
         (asked.time_zone.is_some(), "--time-zone"),
         (!asked.files.is_empty(), "--file"),

@@ -72,3 +72,41 @@ fn memory_is_counted_as_the_worst_case() {
     );
     assert!(admit(host(u64::MAX >> 20, 0), ByteSize(u64::MAX), u32::MAX).is_err());
 }
+
+#[test]
+fn keys_for_everybody_and_for_one() {
+    let user = |name: &str, keys: &[&str]| User {
+        name: name.into(),
+        ssh_authorized_keys: keys.iter().map(|key| (*key).into()).collect(),
+        ..User::default()
+    };
+    let asked = |keys: &[&str], users: &[User]| Personalisation {
+        ssh_authorized_keys: keys.iter().map(|key| (*key).into()).collect(),
+        users: users.to_vec(),
+        ..Personalisation::default()
+    };
+    let told = |asked: &Personalisation| -> Vec<(String, Vec<String>)> {
+        let logins = logins(asked).into_iter();
+        logins.map(|login| (login.user, login.keys)).collect()
+    };
+    let expected = |of: &[(&str, &[&str])]| -> Vec<(String, Vec<String>)> {
+        let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        of.iter().map(|(n, k)| ((*n).to_owned(), keys(k))).collect()
+    };
+    assert_eq!(told(&asked(&[], &[])), []);
+    assert_eq!(
+        told(&asked(
+            &["a"],
+            &[user("eve", &["b", "a"]), user("ann", &[])]
+        )),
+        expected(&[("root", &["a"]), ("eve", &["a", "b"]), ("ann", &["a"])])
+    );
+    let own = asked(&[], &[user("eve", &["b"])]);
+    assert_eq!(told(&own), expected(&[("eve", &["b"])]));
+    assert_eq!(not_told(&own), None);
+    let none = asked(&[], &[user("eve", &[])]);
+    assert!(not_told(&none).is_some_and(|option| option.contains("no --ssh-key")));
+    let mut sudo = own;
+    sudo.users[0].sudo = true;
+    assert!(not_told(&sudo).is_some_and(|option| option.contains("sudo")));
+}

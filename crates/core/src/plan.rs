@@ -292,8 +292,6 @@ fn warnings(spec: &CloneSpec, version: &VersionFacts) -> Vec<String> {
     }
     if spec.no_personalisation {
         warnings.push("not personalised: identity is left to each guest's first boot".to_owned());
-    } else if spec.instant.is_some() {
-        warnings.push("who can log in is as in the template".to_owned());
     } else if spec.personalisation.ssh_authorized_keys.is_empty()
         && spec
             .personalisation

@@ -390,7 +390,10 @@ impl Driver for SimDriver {
             let mut guest = self.answering(id, timeout)?;
             let manners = agent::manners(self.shelf.dir())?;
             let response = agent::answer(&mut guest, request, manners)?;
-            self.change(id, |kept| kept.inside = guest.inside)?;
+            self.change(id, |kept| {
+                kept.inside = guest.inside;
+                kept.files = guest.files;
+            })?;
             Ok(response)
         })
     }

@@ -32,6 +32,8 @@ pub enum ForkManners {
     NoClock,
     /// They all keep one host key, and say that they made it.
     SameHostKey,
+    /// They say that they have no user of that name.
+    NoUser,
     /// They get no address once they are plugged in.
     NoAddress,
     /// Stampo's agent does not answer, in no guest.
@@ -164,6 +166,11 @@ fn now_ns() -> u64 {
 
 fn fork(guest: &mut Guest, request: &ForkRequest, manners: ForkManners) -> Response {
     guest.inside.become_own(request, manners);
+    for login in request.logins.iter() {
+        let keys: String = login.keys.iter().map(|key| format!("{key}\n")).collect();
+        let path = format!("~{}/.ssh/authorized_keys", login.user);
+        guest.files.insert(path, keys.into_bytes());
+    }
     let items = [
         Item::Randomness,
         Item::Clock,
@@ -200,6 +207,9 @@ fn done(item: Item, manners: ForkManners) -> Done {
         outcome: match (item, manners) {
             (Item::Clock, ForkManners::NoClock) => Outcome::Failed {
                 why: "no such clock".to_owned(),
+            },
+            (Item::Logins, ForkManners::NoUser) => Outcome::Failed {
+                why: "the guest has no such user".to_owned(),
             },
             _ => Outcome::Done,
         },

@@ -10,26 +10,19 @@
 //! of itself proves nothing by itself, as it may lie; that it differs from all others, in what only
 //! its kernel's generator and its disk can give, is what is asked.
 
+use super::told::{fork_request, now_ns};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::passport::Sample;
 use crate::work::Work;
-use stampo_agent_protocol::{
-    Addressing, Cidr, ConnectRequest, Evidence, Few, ForkReport, ForkRequest, Hex32, Identity,
-    KeyKind, Mac, Network as AgentNetwork, Nic, Request, Response, Secret, SshKeys, unmet,
-};
+use stampo_agent_protocol::{ConnectRequest, Evidence, ForkReport, Mac, Request, Response, unmet};
 use stampo_core::guest::GuestState;
 use stampo_core::identity::IdentityFact;
 use stampo_core::instant::Fork;
-use stampo_core::personalisation::Network;
 use stampo_driver::Ensured;
 use stampo_image::durable;
 use stampo_store::GuestRow;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use uuid::Uuid;
-
-/// How long all hooks of the template's author together may take.
-const HOOKS: Duration = Duration::from_secs(30);
+use std::time::{Duration, Instant};
 
 /// How long a fork may take to become itself, its hooks included. Emulated ones need a second; many
 /// at once wait for each other.
@@ -83,7 +76,7 @@ impl Engine {
 
     /// Tells a resumed guest who it is. What it answers meets that, as far as its word goes.
     fn tell(&self, row: &GuestRow, fork: &Fork) -> Result<ForkReport, EngineError> {
-        let request = fork_request(row, fork)?;
+        let request = fork_request(&row.plan, fork)?;
         let asked = Request::Fork(Box::new(request.clone()));
         let Response::Forked(report) = self.driver.ask_agent(row.id, &asked, BECOME_LIMIT)? else {
             return Err(unproven(row, "it answered something else".to_owned()));
@@ -234,57 +227,5 @@ fn unproven(row: &GuestRow, what: String) -> EngineError {
     EngineError::Unproven {
         guest: row.name.clone(),
         what,
-    }
-}
-
-/// The host's wall clock, in nanoseconds since 1970.
-fn now_ns() -> Result<u64, EngineError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_err(EngineError::room("read the clock"))?;
-    Ok(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// What a guest is told to become. The seed and the nonce are never used again.
-fn fork_request(row: &GuestRow, fork: &Fork) -> Result<ForkRequest, EngineError> {
-    let named = row.plan.personalisation.as_ref();
-    let hostname = named.map_or_else(|| row.name.to_string(), |own| own.hostname.clone());
-    let nics = fork.origin.macs.iter().zip(&row.plan.nics);
-    let nics = nics.map(|(old, plan)| Nic {
-        old_mac: Mac(old.0),
-        new_mac: Mac(plan.mac.0),
-        addressing: addressing(&plan.network),
-    });
-    let seed: [[u8; 32]; 2] = [rand::random(), rand::random()];
-    Ok(ForkRequest {
-        clock_unix_ns: now_ns()?,
-        seed: Secret::new(seed.concat()),
-        nonce: Hex32(rand::random()),
-        identity: Identity {
-            hostname,
-            machine_id: Uuid::new_v4().simple().to_string(),
-        },
-        nics: Few::first(nics),
-        ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519])),
-        logins: Few::default(),
-        run_hooks: true,
-        hook_limit_ms: u32::try_from(HOOKS.as_millis()).unwrap_or(u32::MAX),
-    })
-}
-
-fn addressing(network: &Network) -> Addressing {
-    match network {
-        Network::Dhcp => Addressing::Dhcp,
-        Network::Static {
-            address,
-            gateway,
-            dns,
-        } => Addressing::Static(AgentNetwork {
-            addresses: Few::first([Cidr {
-                address: address.address,
-                prefix: address.prefix,
-            }]),
-            gateways: Few::first(*gateway),
-            dns: Few::first(dns.iter().copied()),
-        }),
     }
 }

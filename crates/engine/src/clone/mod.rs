@@ -16,6 +16,7 @@ mod fork;
 mod preflight;
 mod start;
 mod steps;
+mod told;
 
 pub(crate) use definition::extra_disk_name;
 pub(crate) use disk::grow_partition;

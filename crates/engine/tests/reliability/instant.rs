@@ -9,6 +9,7 @@ use stampo_agent_protocol::{Evidence, Hex32, Request, Response};
 use stampo_core::goal::CloneKind;
 use stampo_core::instant::Instant;
 use stampo_core::lifecycle::Verb;
+use stampo_core::personalisation::User;
 use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
@@ -30,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         trial("forks_share_nothing_with_anybody", forks_share_nothing),
         trial("a_fork_that_is_not_proven_is_gone", unproven_forks_are_gone),
         trial("of_two_doubles_one_is_destroyed", doubles_are_destroyed),
+        trial("who_may_log_in_to_a_fork", logins),
         trial("what_a_fork_can_not_have_is_refused", refused_options),
         trial("without_a_memory_image_there_are_no_forks", not_frozen),
         trial("a_useless_memory_image_is_said_and_clones_boot", fallback),
@@ -116,13 +118,16 @@ fn forks_share_nothing() {
 fn unproven_forks_are_gone() {
     for (manners, word) in [
         (ForkManners::NoClock, "clock"),
+        (ForkManners::NoUser, "no such user"),
         (ForkManners::NoAddress, "no address"),
         (ForkManners::Silent, "reach the guest agent"),
     ] {
         let home = frozen_home();
         let engine = home.engine();
         sim(&home).set_fork_manners(manners).expect("steered");
-        let error = clone(&engine, "ci-{n}", &forks(2)).expect_err("not handed out");
+        let mut asked = forks(2);
+        asked.personalisation = spec().personalisation;
+        let error = clone(&engine, "ci-{n}", &asked).expect_err("not handed out");
         assert!(
             error.chain().contains(word),
             "{manners:?}: {}",
@@ -200,6 +205,51 @@ fn made_anew() {
     }
 }
 
+fn anna() -> User {
+    User {
+        name: "anna".to_owned(),
+        ..User::default()
+    }
+}
+
+/// Keys reach the guest; more than it can be told, and users that the template has not, are refused
+/// before anything is made.
+fn logins() {
+    let home = frozen_home();
+    let engine = home.engine();
+    let mut asked = forks(2);
+    asked.personalisation = spec().personalisation;
+    for row in clone(&engine, "ci-{n}", &asked).expect("cloned") {
+        let keys = engine.driver().agent_read_file(
+            row.id,
+            "~root/.ssh/authorized_keys",
+            4096,
+            Duration::from_secs(1),
+        );
+        let keys = String::from_utf8(keys.expect("it was told")).expect("text");
+        assert_eq!(keys, format!("{SSH_KEY}\n"));
+    }
+    let many = (0..65).map(|n| format!("{SSH_KEY} number-{n}"));
+    let mut many_keys = asked.clone();
+    many_keys.personalisation.ssh_authorized_keys = many.collect();
+    let mut long_key = asked.clone();
+    long_key.personalisation.ssh_authorized_keys = vec![format!("{SSH_KEY} {}", "x".repeat(5000))];
+    let mut nobody = asked;
+    nobody.personalisation.users = vec![anna()];
+    for (spec, word) in [
+        (many_keys, "64 keys"),
+        (long_key, "one short line"),
+        (nobody, "no user anna"),
+    ] {
+        let error = clone(&engine, "more-{n}", &spec).expect_err(word);
+        assert!(matches!(error, EngineError::Usage { .. }), "{error:?}");
+        assert!(error.chain().contains(word), "{}", error.chain());
+        assert_eq!(rows(&engine).len(), 2, "{word}");
+    }
+    drop(engine);
+    assert_clean(&home.path(), "logins");
+}
+
 fn refused_options() {
     let home = frozen_home();
     let engine = home.engine();
@@ -225,9 +275,14 @@ fn refused_options() {
             "--no-personalisation",
             with(|s| s.no_personalisation = true),
         ),
+        ("--user", with(|s| s.personalisation.users = vec![anna()])),
         (
-            "--ssh-key",
-            with(|s| s.personalisation = spec().personalisation),
+            "sudo",
+            with(|s| {
+                s.personalisation = spec().personalisation;
+                let sudo = true;
+                s.personalisation.users = vec![User { sudo, ..anna() }];
+            }),
         ),
         (
             "--time-zone",
