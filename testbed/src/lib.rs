@@ -150,7 +150,12 @@ impl Stampo {
     /// As [`Stampo::publish`], for cases that are not about building: imports a disk that is
     /// built once in a run of the tests.
     pub fn publish_shared(&self, name: &str, recipe: &str) {
-        let disk = self.shared_disk(recipe).display().to_string();
+        self.publish_disk(name, &self.shared_disk(recipe));
+    }
+
+    /// Imports, seals and publishes a raw disk.
+    pub fn publish_disk(&self, name: &str, disk: &Path) {
+        let disk = disk.display().to_string();
         self.ok(&["template", "import", name, &disk, "--format", "raw"]);
         self.ok(&["template", "seal", name]);
         self.ok(&["template", "publish", name]);

@@ -2,6 +2,7 @@
 //! looks at it. Where the fork itself comes from does not matter here: this guest is the one that
 //! booted, with its link up.
 
+use serde_json::Value;
 use stampo_agent_protocol::*;
 use stampo_testbed::Stampo;
 use stampo_testbed::channel::Channel;
@@ -11,6 +12,10 @@ const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
 const NEW_MAC: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
 const HOOK: &str = "[[files]]\npath = \"/etc/stampo/fork.d/10-mark\"\nmode = \"0755\"\n\
     text = '''\n#!/bin/sh\necho $STAMPO_HOSTNAME > /run/hook-ran\n'''\n";
+
+/// A key that nobody has the other half of.
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8f2n0vV8yHq0j3yQ0b0o2d8o2u0u6m6YV0m1p9c3rT test";
 
 /// What a second look at the guest shows; each line must differ from the first look.
 const LOOK: &str = "hostname; cat /etc/machine-id; cat /proc/sys/kernel/random/boot_id; \
@@ -27,12 +32,25 @@ fn one_message_makes_another_machine_of_it() {
     stampo.publish_shared("web", "examples/web.toml");
     let spec = stampo.path("spec.toml");
     std::fs::write(&spec, HOOK).expect("written");
-    stampo.clones("web", "first", &["--spec", &spec.display().to_string()]);
+    let spec = spec.display().to_string();
+    let user = [
+        "--spec",
+        &spec,
+        "--user",
+        "admin:sudo",
+        "--wait-for",
+        "system",
+    ];
+    stampo.clones("web", "first", &user);
+    tells_how_it_started(&stampo);
     let mut channel = Channel::open(&socket(&stampo));
     let hello = channel.ask_until_answered(&Request::Hello, Duration::from_secs(120));
     assert!(matches!(hello, Response::Hello(hello) if hello.version == VERSION));
     settle(&mut channel);
     let before = stampo.agent("first", LOOK);
+    // What somebody who may log in could have left there.
+    let link = "ln -sf /root/victim ~admin/.ssh/authorized_keys; chown -h admin ~admin/.ssh/*";
+    stampo.agent("first", link);
     // As late as a template that was frozen an hour ago.
     stampo.agent("first", "date -s '-1 hour' >/dev/null");
     let request = request(&mut channel);
@@ -41,7 +59,41 @@ fn one_message_makes_another_machine_of_it() {
     every_item_is_done(&report);
     eprintln!("fork: {} ms in the guest", report.took_us / 1_000);
     seen_from_outside(&stampo, &before, &report, &mut channel);
+    the_logins_are_the_ones_asked_for(&stampo);
+    drop(channel);
     survives_a_restart(&stampo, &report);
+}
+
+/// `stampo show` has the phases of the start, from stampo's agent or from QEMU's.
+fn tells_how_it_started(stampo: &Stampo) {
+    let boot = &stampo.json(&["show", "first"])["boot"];
+    eprintln!("boot: {boot}");
+    assert_eq!(boot["told_by"], "agent", "{boot}");
+    assert_eq!(boot["settled"], true, "{boot}");
+    let ms = |boot: &Value, field: &str| {
+        let ms = boot[field].as_u64();
+        ms.unwrap_or_else(|| panic!("{field} is missing: {boot}"))
+    };
+    let phases = ["kernel_ms", "initrd_ms", "userspace_ms"].map(|phase| ms(boot, phase));
+    assert!(phases.iter().all(|ms| *ms >= 100), "{boot}");
+    let finished = ms(boot, "finished_at_ms");
+    assert_eq!(
+        phases.iter().sum::<u64>(),
+        finished,
+        "they make up the start"
+    );
+    let agent = ms(boot, "agent_at_ms");
+    assert!((phases[0]..finished + 60_000).contains(&agent), "{boot}");
+    // Firmware and boot loader, emulated.
+    assert!(
+        (100..120_000).contains(&ms(boot, "before_kernel_ms")),
+        "{boot}"
+    );
+    stampo.agent("first", "systemctl stop stampo-agent");
+    let other = &stampo.json(&["show", "first"])["boot"];
+    assert_eq!(other["told_by"], "qemu-guest-agent", "{other}");
+    assert_eq!(ms(other, "finished_at_ms"), finished);
+    stampo.agent("first", "systemctl start stampo-agent");
 }
 
 fn socket(stampo: &Stampo) -> std::path::PathBuf {
@@ -104,7 +156,10 @@ fn request(channel: &mut Channel) -> ForkRequest {
         },
         nics: Few::first([nic]),
         ssh_keys: SshKeys::Make(Few::first([KeyKind::Ed25519, KeyKind::Ecdsa])),
-        logins: Few::default(),
+        logins: Few::first(["admin", "root"].map(|user| Login {
+            user: user.into(),
+            keys: Few::first([KEY.to_owned()]),
+        })),
         run_hooks: true,
         hook_limit_ms: 30_000,
     }
@@ -117,11 +172,10 @@ fn fork(channel: &mut Channel, request: &ForkRequest) -> ForkReport {
     }
 }
 
-/// What this guest has, all of it; it has neither initiators nor a system log, and nobody was named
-/// who may log in.
+/// What this guest has, all of it; it has neither initiators nor a system log.
 fn every_item_is_done(report: &ForkReport) {
     for done in report.items.iter() {
-        let absent = matches!(done.item, Item::StorageIds | Item::SystemLog | Item::Logins);
+        let absent = matches!(done.item, Item::StorageIds | Item::SystemLog);
         let expected = matches!(done.outcome, Outcome::NotNeeded { .. }) == absent;
         assert!(expected, "{}: {:?}", done.item, done.outcome);
     }
@@ -182,10 +236,33 @@ fn the_ssh_server_has_the_new_keys(stampo: &Stampo, report: &ForkReport) {
     assert_eq!(report.evidence.host_keys.len(), 2);
 }
 
-/// Nothing of it was in memory only, but for the MAC, which is the machine's.
+fn the_logins_are_the_ones_asked_for(stampo: &Stampo) {
+    for (home, user) in [("/home/admin", "admin"), ("/root", "root")] {
+        let look =
+            format!("cd {home}/.ssh; stat -c '%U %G %a %F' . authorized_keys; cat authorized_keys");
+        let expected =
+            format!("{user} {user} 700 directory\n{user} {user} 600 regular file\n{KEY}");
+        assert_eq!(stampo.agent("first", &look), expected);
+    }
+    assert_eq!(
+        stampo.agent("first", "ls /root/victim 2>/dev/null || :"),
+        ""
+    );
+}
+
+/// Nothing of it was in memory only, but for the MAC, which is the machine's. The machine is ended
+/// by stampo's agent: QEMU's does not run any more.
 fn survives_a_restart(stampo: &Stampo, report: &ForkReport) {
-    stampo.ok(&["stop", "first"]);
-    stampo.ok(&["start", "first"]);
+    let later = "systemd-run --quiet --on-active=1 systemctl stop qemu-guest-agent";
+    stampo.agent("first", later);
+    let end = Instant::now() + Duration::from_secs(60);
+    while stampo.run(&["exec", "first", "--", "/bin/true"]).code == 0 {
+        assert!(Instant::now() < end, "QEMU's agent does not end");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let said = stampo.run(&["stop", "first"]).stderr;
+    assert!(said.contains("shut down by its guest agent"), "{said}");
+    stampo.ok(&["start", "--wait-for", "system", "first"]);
     let look = "hostname; cat /etc/machine-id; cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub";
     let now = stampo.agent("first", look);
     let key = &report.evidence.host_keys[0].public;

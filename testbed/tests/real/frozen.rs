@@ -1,6 +1,7 @@
 //! A frozen Debian: machines that go on from its memory image are one machine until stampo's agent
 //! has made each its own. The second half is the negative control of the first.
 
+use super::canary::Canaries;
 use serde_json::Value;
 use stampo_agent_protocol::{
     Addressing, Connected, Evidence, Few, ForkRequest, Hex32, Identity, KeyKind, Mac as AgentMac,
@@ -33,6 +34,13 @@ struct Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Ground {
+    /// Ends all guests.
+    fn clear(&self) {
         for id in self.driver.list().unwrap_or_default() {
             if let Err(error) = self.driver.ensure_undefined(id) {
                 eprintln!("guest {id} may still run: {error}");
@@ -210,8 +218,10 @@ fn digest(path: &Path) -> u64 {
 #[ignore = "builds and boots real guests: ./test"]
 fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() {
     let stampo = Stampo::new();
-    stampo.publish_shared("web", "examples/web.toml");
+    let canaries = Canaries::publish(&stampo, "web", "examples/web.toml");
     let ground = frozen(&stampo);
+    let made = ["memory", "state", "disk.qcow2"].map(|name| ground.image.path().join(name));
+    canaries.assert_absent(&[made.as_slice(), &[ground.base.clone()]].concat());
     let files =
         || ["memory", "state", "disk.qcow2"].map(|name| digest(&ground.image.path().join(name)));
     let before = files();
@@ -242,5 +252,8 @@ fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() {
     assert_eq!(one.interfaces[0].mac, two.interfaces[0].mac);
     // A kernel that sees the generation id reseeds by itself.
     assert_eq!(one.randomness == two.randomness, !one.has_vmgenid);
+    let frozen_mac = one.interfaces[0].mac.to_string();
+    ground.clear();
+    super::instant::through_the_program(&stampo, &frozen_mac);
     assert!(files() == before, "the image is as it was");
 }

@@ -1,0 +1,252 @@
+//! Instant clones of a frozen Debian, made by the program: ten at once, each a machine of its own
+//! for whoever asks it, before and after it boots; and nothing of the frozen machine on the wire.
+//!
+//! Called by `frozen.rs`, which has built and frozen the version.
+
+use serde_json::Value;
+use stampo_agent_protocol::{Ending, Evidence, Hex32, Request, Response};
+use stampo_testbed::Stampo;
+use stampo_testbed::channel::Channel;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+const COUNT: usize = 10;
+
+/// Everything; the version is called `web`, and `frozen_mac` is what its frozen guest has.
+pub(crate) fn through_the_program(stampo: &Stampo, frozen_mac: &str) {
+    let begun = Instant::now();
+    let made = ten_at_once(stampo);
+    eprintln!("ten instant clones with ssh after {:?}", begun.elapsed());
+    let told: Vec<Evidence> = made.iter().map(|guest| identify(stampo, guest)).collect();
+    all_differ(&told);
+    for (guest, told) in made.iter().zip(&told) {
+        as_it_was_planned(guest, told);
+    }
+    its_base_is_kept(stampo);
+    for guest in &made[3..] {
+        stampo.ok(&["rm", "--force", name(guest)]);
+    }
+    written_to_and_sound(stampo, "ci-3");
+    keeps_itself(stampo, &made[..2], &told[..2]);
+    stampo.ok(&["passport", "ci-1", "ci-2"]);
+    for guest in ["ci-1", "ci-2", "ci-3"] {
+        stampo.ok(&["rm", "--force", guest]);
+    }
+    nothing_of_the_frozen_one_on_the_wire(stampo, frozen_mac);
+    eprintln!("instant clones: {:?} in all", begun.elapsed());
+}
+
+fn name(guest: &Value) -> &str {
+    guest["name"].as_str().expect("a name")
+}
+
+/// It waits until ssh answers on the port of each: the address is the one that is forwarded to.
+fn ten_at_once(stampo: &Stampo) -> Vec<Value> {
+    let count = COUNT.to_string();
+    let made = stampo.json(&[
+        "clone",
+        "--instant=only",
+        "web",
+        "ci-{n}",
+        "--count",
+        &count,
+        "--timeout",
+        "300",
+    ]);
+    let made = made.as_array().expect("a list").clone();
+    assert_eq!(made.len(), COUNT);
+    for guest in &made {
+        assert_eq!(guest["kind"], "instant");
+        assert_eq!(guest["power"], "running");
+        for phase in ["disk", "resume", "identify", "connect", "ssh"] {
+            assert!(guest["phases_ms"][phase].is_u64(), "{phase}: {guest}");
+        }
+        eprintln!("{}: {}", name(guest), guest["phases_ms"]);
+    }
+    made
+}
+
+fn channel(stampo: &Stampo, guest: &Value) -> Channel {
+    let id = guest["id"].as_str().expect("an id");
+    Channel::open(&stampo.home().join("guests").join(id).join("channel.sock"))
+}
+
+fn identify(stampo: &Stampo, guest: &Value) -> Evidence {
+    let nonce = Hex32([4; 32]);
+    let limit = Duration::from_secs(300);
+    match channel(stampo, guest).ask_until_answered(&Request::Identify { nonce }, limit) {
+        Response::Identity(evidence) => *evidence,
+        other => panic!("{}: {other:?}", name(guest)),
+    }
+}
+
+fn all_differ(told: &[Evidence]) {
+    let distinct = |what: &str, of: &dyn Fn(&Evidence) -> String| {
+        let values: BTreeSet<String> = told.iter().map(of).collect();
+        assert_eq!(values.len(), told.len(), "{what}: {values:?}");
+    };
+    distinct("randomness", &|e| e.randomness.to_string());
+    distinct("uuid", &|e| e.uuid.clone());
+    distinct("machine-id", &|e| e.machine_id.clone());
+    distinct("boot id", &|e| e.boot_id.clone());
+    distinct("host name", &|e| e.hostname.clone());
+    distinct("MAC", &|e| e.interfaces[0].mac.to_string());
+    distinct("host key", &|e| e.host_keys[0].public.clone());
+}
+
+fn as_it_was_planned(guest: &Value, told: &Evidence) {
+    assert_eq!(told.hostname, name(guest));
+    assert_eq!(guest["macs"][0], told.interfaces[0].mac.to_string());
+    assert_eq!(guest["host_keys"][0], told.host_keys[0].public);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let off = now
+        .expect("after 1970")
+        .as_nanos()
+        .abs_diff(told.clock_unix_ns.into());
+    assert!(off < 2_000_000_000, "{}: off by {off} ns", name(guest));
+}
+
+fn its_base_is_kept(stampo: &Stampo) {
+    stampo.ok(&["template", "retire", "web"]);
+    let said = stampo.fails(5, &["template", "purge", "web@1"]);
+    assert!(said.contains("ci-1") && said.contains("ci-10"), "{said}");
+    stampo.ok(&["template", "restore", "web@1"]);
+    stampo.ok(&["template", "publish", "web@1"]);
+}
+
+/// Much is written to the clone's disk; its filesystem is sound after a stop.
+fn written_to_and_sound(stampo: &Stampo, guest: &str) {
+    let write = "for i in 1 2 3 4; do dd if=/dev/urandom of=/root/big$i bs=1M count=16 status=none; \
+                 done; rm /root/big2; sync; ls /root";
+    assert!(stampo.agent(guest, write).contains("big4"));
+    stampo.ok(&["stop", guest]);
+    let said = stampo.ok(&["clone", "flatten", guest]);
+    assert!(said.contains("full"), "{said}");
+    let id = stampo.json(&["show", guest])["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let disk = stampo.home().join("guests").join(id).join("disk.raw");
+    let table = Command::new("sfdisk").arg("-J").arg(&disk).output();
+    let table = table.expect("sfdisk can't be started: apt install fdisk");
+    let table: Value = serde_json::from_slice(&table.stdout).expect("a table");
+    let parts = table["partitiontable"]["partitions"]
+        .as_array()
+        .expect("partitions")
+        .iter();
+    let root = parts.max_by_key(|part| part["size"].as_u64());
+    let start = root.and_then(|part| part["start"].as_u64());
+    let at = start.expect("a partition") * 512;
+    let checked = Command::new("e2fsck")
+        .arg("-fn")
+        .arg(format!("{}?offset={at}", disk.display()))
+        .output()
+        .expect("e2fsck can't be started: apt install e2fsprogs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{said}");
+}
+
+/// One is stopped and started, the other starts again by itself: both are who they were, with the
+/// MACs that they had.
+fn keeps_itself(stampo: &Stampo, guests: &[Value], told: &[Evidence]) {
+    let ending = Ending::Reboot;
+    let said = channel(stampo, &guests[1]).ask(&Request::Shutdown { ending });
+    assert!(matches!(said, Response::ShuttingDown), "{said:?}");
+    stampo.ok(&["stop", name(&guests[0])]);
+    stampo.ok(&["start", name(&guests[0])]);
+    for (guest, before) in guests.iter().zip(told) {
+        let now = loop {
+            let now = identify(stampo, guest);
+            // Until the old system is down it answers, too.
+            if now.boot_id != before.boot_id {
+                break now;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        };
+        assert_eq!(now.machine_id, before.machine_id, "{}", name(guest));
+        assert_eq!(now.hostname, before.hostname);
+        assert_eq!(now.interfaces[0].mac, before.interfaces[0].mac);
+        assert_eq!(now.host_keys, before.host_keys);
+    }
+}
+
+/// Clones on a bridge, in a network of this test's own, where every frame is written down. No frame
+/// is from the frozen machine's MAC, none speaks of the address that it had, and the clones' own
+/// are there, or it would prove nothing.
+fn nothing_of_the_frozen_one_on_the_wire(stampo: &Stampo, frozen_mac: &str) {
+    let dir = stampo.path("bridge");
+    let made = clones_on_a_bridge(stampo, &dir);
+    let frames = frames(&dir.join("frames"));
+    eprintln!("{} frames on the bridge", frames.len());
+    for (number, guest) in made.iter().enumerate() {
+        assert_eq!(guest["kind"], "instant");
+        let mac = hex_of(guest["macs"][0].as_str().expect("a MAC"));
+        let own = frames.iter().filter(|frame| frame[12..24] == mac);
+        let address = format!("{ADDRESSES}{:02x}", FIRST_ADDRESS + number);
+        let speaks = own.clone().filter(|frame| frame.contains(&address));
+        let (own, speaks) = (own.count(), speaks.count());
+        assert!(own > 0, "no frame is from {}", name(guest));
+        assert!(speaks > 0, "{} does not speak of {address}", name(guest));
+        stampo.ok(&["rm", "--force", name(guest)]);
+    }
+    let mac = hex_of(frozen_mac);
+    for frame in &frames {
+        assert!(!frame.contains(&mac), "the frozen MAC: {frame}");
+        assert!(!frame.contains(LENT), "the frozen address: {frame}");
+    }
+}
+
+/// 192.0.2.10 and on, as they stand in a frame.
+const ADDRESSES: &str = "c00002";
+const FIRST_ADDRESS: usize = 10;
+/// 10.0.2.15, which QEMU's network had lent the frozen machine.
+const LENT: &str = "0a00020f";
+
+fn clones_on_a_bridge(stampo: &Stampo, dir: &Path) -> Vec<Value> {
+    let script = stampo_testbed::project().join("testbed/tests/real/instant/on_a_bridge.sh");
+    let words = "clone --instant=only web br-{n} --count 3 --bridge br0 --no-wait -q -o json \
+                 --address 192.0.2.10-192.0.2.20/24";
+    let clone = stampo.command(&words.split_whitespace().collect::<Vec<_>>());
+    let environment = clone
+        .get_envs()
+        .filter_map(|(key, value)| Some((key, value?)));
+    let ran = Command::new("unshare")
+        .args("--user --map-user=1000 --map-group=1000 --keep-caps --net --mount sh".split(' '))
+        .args([&script, dir])
+        .arg(clone.get_program())
+        .args(clone.get_args())
+        .envs(environment)
+        .output()
+        .expect("unshare can't be started: apt install util-linux");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    let made: Value = serde_json::from_slice(&ran.stdout).expect("guests");
+    let made = made.as_array().expect("a list").clone();
+    assert_eq!(made.len(), 3);
+    made
+}
+
+/// The frames that tcpdump has printed, in hex: a line that tells what it takes it for, and then
+/// lines with an offset, a colon and 16 bytes each.
+fn frames(path: &Path) -> Vec<String> {
+    let mut frames: Vec<String> = Vec::new();
+    for line in std::fs::read_to_string(path).expect("frames").lines() {
+        let bytes = line.strip_prefix("\t0x").and_then(|l| l.split_once(": "));
+        match (bytes, frames.last_mut()) {
+            (Some((_, bytes)), Some(frame)) => {
+                frame.extend(bytes.chars().filter(char::is_ascii_hexdigit));
+            }
+            (Some(_), None) => panic!("bytes of no frame: {line}"),
+            (None, _) => frames.push(String::new()),
+        }
+    }
+    // Cut off when the capture ended, it is no frame.
+    frames.retain(|frame| frame.len() >= 28);
+    frames
+}
+
+fn hex_of(mac: &str) -> String {
+    mac.replace(':', "")
+}
