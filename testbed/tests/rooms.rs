@@ -47,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Who starts programs of the host.
-const STARTERS: [&str; 8] = [
+const STARTERS: [&str; 9] = [
     // In the guest, not on the host.
     "crates/agent/src/connect.rs",
     "crates/agent/src/hooks.rs",
@@ -57,6 +57,8 @@ const STARTERS: [&str; 8] = [
     "crates/guest/src/fs/check.rs",
     "crates/image/src/intake/watch.rs",
     "crates/image/src/resize.rs",
+    // This program again, as what tends pools and leases.
+    "crates/server/src/tender.rs",
 ];
 
 /// What runs in the guest and mounts there: the agent's boot id.

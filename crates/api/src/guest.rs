@@ -1,5 +1,6 @@
 //! Guests.
 
+use crate::pool::LeaseRequest;
 use serde::{Deserialize, Serialize};
 use stampo_core::identity::Verdict;
 use stampo_core::names::{GuestName, NamePattern, VersionRef};
@@ -15,6 +16,9 @@ pub struct CloneRequest {
     pub name: NamePattern,
     /// Everything else.
     pub spec: CloneSpec,
+    /// The lease that each is given.
+    #[serde(default)]
+    pub lease: Option<LeaseRequest>,
 }
 
 /// One guest.
@@ -57,6 +61,12 @@ pub struct Guest {
     pub created_ms: i64,
     /// When a trashed guest goes for good.
     pub keep_until_ms: Option<i64>,
+    /// When its lease ends, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_until_ms: Option<i64>,
+    /// The pool that it is or was a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// What went wrong last.
     pub error: Option<String>,
 }

@@ -9,6 +9,7 @@
 
 pub mod guest;
 pub mod operation;
+pub mod pool;
 pub mod problem;
 pub mod store;
 pub mod template;
@@ -18,6 +19,10 @@ pub use guest::{
     StopReply,
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
+pub use pool::{
+    Going, Lease, LeaseRequest, Pool, PoolApi, PoolChange, PoolRequest, TakeFrom, TakeRequest,
+    Taken, Tending,
+};
 pub use problem::{Kind, Problem};
 pub use store::{
     Check, CheckStatus, Damage, DoctorReport, GcReport, GcSubject, RescanReport, ScrubReport,
@@ -36,7 +41,7 @@ use std::path::PathBuf;
 pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
-pub trait Api: Send + Sync {
+pub trait Api: PoolApi + Send + Sync {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
 

@@ -1,9 +1,14 @@
 //! What can be typed. The doc comments are the help texts.
 
 mod clone;
+mod pool;
 mod store;
 
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
+pub use pool::{
+    DepthArg, LeaseCommand, PoolArg, PoolCommand, PoolCreateArgs, PoolSetArgs, RunArgs, TakeArgs,
+    TendArgs,
+};
 pub use store::{RescanArgs, ScrubArgs, StoreCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -68,6 +73,18 @@ pub enum Format {
 pub enum Command {
     /// Make clones of a version: personalised, proven unique, started.
     Clone(Box<CloneArgs>),
+    /// Run a command in a guest that is thrown away afterwards.
+    ///
+    /// The guest comes from a pool where one has a member ready; otherwise it is an instant clone or,
+    /// of a version that is not frozen, a linked clone that boots. It goes when the command ends, when
+    /// its time is over, and when this program ends in any other way.
+    Run(RunArgs),
+    /// Keep instant clones ready before anybody wants them.
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Guests that end by themselves.
+    #[command(subcommand)]
+    Lease(LeaseCommand),
     /// List guests.
     Ps(PsArgs),
     /// Show everything about a guest.
@@ -111,6 +128,9 @@ pub enum Command {
     Operation(OperationCommand),
     /// Print the newest audit records.
     Audit(LimitArgs),
+    /// Look once after pools and leases, which otherwise a process in the background does.
+    #[command(hide = true)]
+    Tend(TendArgs),
     /// Check this machine: what works, what does not, how to mend it.
     Doctor,
     /// Print a completion script for a shell.

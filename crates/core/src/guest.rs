@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! planned → disk_ready → defined → verified → ready ⇄ trashed
+//!    │          │           └── pooled ──┘ ↗      │       │
 //!    └──────────┴───────────┴─────────┴────────┴───────┴──→ destroying → (row gone)
 //! ```
+//!
+//! A member of a pool waits as *pooled* until somebody takes it; how far it is then, its pool says.
 //!
 //! Each arrow is one idempotent step and one row update. Whether a ready guest runs is not a state
 //! here: it is observed, because a process may end at any moment without asking the catalog.
@@ -24,6 +27,8 @@ pub enum GuestState {
     Defined,
     /// Its passport was read from its disk and nothing of it is duplicated.
     Verified,
+    /// Kept ready by a pool: its process is there and executes nothing. Nobody's yet.
+    Pooled,
     /// Complete. It was started if that was asked for.
     Ready,
     /// Removed by the user, restorable until its grace time ends.
@@ -34,11 +39,12 @@ pub enum GuestState {
 
 impl GuestState {
     /// Every state.
-    pub const ALL: [GuestState; 7] = [
+    pub const ALL: [GuestState; 8] = [
         GuestState::Planned,
         GuestState::DiskReady,
         GuestState::Defined,
         GuestState::Verified,
+        GuestState::Pooled,
         GuestState::Ready,
         GuestState::Trashed,
         GuestState::Destroying,
@@ -51,20 +57,24 @@ impl GuestState {
             GuestState::DiskReady => "disk_ready",
             GuestState::Defined => "defined",
             GuestState::Verified => "verified",
+            GuestState::Pooled => "pooled",
             GuestState::Ready => "ready",
             GuestState::Trashed => "trashed",
             GuestState::Destroying => "destroying",
         }
     }
 
-    /// The state after this one's step, while a clone is made.
+    /// The state after this one's step, while a clone is made that no pool keeps.
     pub const fn next(self) -> Option<GuestState> {
         match self {
             GuestState::Planned => Some(GuestState::DiskReady),
             GuestState::DiskReady => Some(GuestState::Defined),
             GuestState::Defined => Some(GuestState::Verified),
             GuestState::Verified => Some(GuestState::Ready),
-            GuestState::Ready | GuestState::Trashed | GuestState::Destroying => None,
+            GuestState::Pooled
+            | GuestState::Ready
+            | GuestState::Trashed
+            | GuestState::Destroying => None,
         }
     }
 

@@ -103,6 +103,10 @@ label!(
     GuestName
 );
 label!(
+    /// The name of a pool. Its members are called after it.
+    PoolName
+);
+label!(
     /// The name of a channel, a pointer to one version of a template.
     ChannelName
 );

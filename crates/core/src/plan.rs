@@ -16,6 +16,7 @@ use crate::lifecycle::State;
 use crate::names::{GuestName, NamePattern};
 use crate::network::{AddressRange, Cidr, Mac, UserNetwork};
 use crate::personalisation::{Network, Personalisation};
+use crate::pool::Membership;
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -149,6 +150,9 @@ pub struct GuestPlan {
     /// Why it boots although it was asked for as an instant clone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// A pool keeps it ready, or did until it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Membership>,
 }
 
 impl GuestPlan {
@@ -253,6 +257,7 @@ pub fn plan_clone(
             start: spec.start.unwrap_or(true),
             fork: fork.clone(),
             fallback: fallback.clone(),
+            member: None,
             name,
         });
     }

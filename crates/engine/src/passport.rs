@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// The salt of all identity hashes in this catalog.
-    fn salt(&self, known: &VersionFactsCache) -> Result<[u8; 32], EngineError> {
+    pub(crate) fn salt(&self, known: &VersionFactsCache) -> Result<[u8; 32], EngineError> {
         if let Some(salt) = known.salt.get() {
             return Ok(*salt);
         }

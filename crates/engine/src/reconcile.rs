@@ -9,6 +9,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::Ask;
+use crate::pool::{FILL, TAKE};
 use crate::work::{Unwatched, Watch, Work};
 use stampo_core::guest::GuestState;
 use stampo_core::ids::GuestId;
@@ -104,7 +105,8 @@ impl Engine {
     fn recover_one(&self, row: &OperationRow) -> Result<Recovered, EngineError> {
         let work = Work::new(self, row.id, &Unwatched);
         let result = self.caught(|| match row.kind.as_str() {
-            "clone" => self.run_clone(&work).map(|_| ()),
+            "clone" | FILL => self.run_clone(&work).map(|_| ()),
+            TAKE => self.recover_take(&work),
             "rescan" => self.take_in_sidecars(&work).map(|_| ()),
             "scrub" => self.recover_scrub(&work),
             "freeze" => self.recover_freeze(&work, row),

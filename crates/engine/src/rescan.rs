@@ -328,6 +328,8 @@ pub(crate) fn guest_row(sidecar: &GuestSidecar, now_ms: i64) -> GuestRow {
         image: sidecar.image.clone(),
         kind: sidecar.kind,
         state: match sidecar.state {
+            // Its pool went with the catalog, so it is drained when pools are next tended.
+            GuestState::Pooled => GuestState::Pooled,
             GuestState::Trashed => GuestState::Trashed,
             _ => GuestState::Ready,
         },

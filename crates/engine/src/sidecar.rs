@@ -84,7 +84,7 @@ pub(crate) struct GuestSidecar {
     pub version_label: String,
     pub image: ImageId,
     pub kind: CloneKind,
-    /// `ready`, or `trashed` when it was removed with a grace time.
+    /// `ready`; `trashed` when it was removed with a grace time, `pooled` while a pool keeps it.
     pub state: GuestState,
     pub plan: GuestPlan,
     pub host_keys: Vec<String>,
@@ -211,8 +211,9 @@ pub(crate) fn guest_sidecar(
         version_label: label,
         image: row.image.clone(),
         kind: row.kind,
-        state: match row.state {
-            GuestState::Trashed => GuestState::Trashed,
+        state: match (row.state, &row.plan.member) {
+            (GuestState::Trashed, _) => GuestState::Trashed,
+            (_, Some(member)) if !member.taken => GuestState::Pooled,
             _ => GuestState::Ready,
         },
         plan: GuestPlan {

@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    fn owner(&self) -> String {
+    pub(crate) fn owner(&self) -> String {
         serde_json::to_string(&self.me).expect("three numbers and texts serialise")
     }
 

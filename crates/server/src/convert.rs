@@ -63,6 +63,8 @@ pub(crate) fn guest(engine: &Engine, row: &GuestRow) -> Reply<Guest> {
 }
 
 /// As [`guest`], with the version's label known already.
+///
+/// A lease that can't be read is left out: it is not the guest's.
 pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Guest {
     let (power, pid) = match engine.power(row) {
         Power::Running { pid, .. } => ("running", Some(pid)),
@@ -94,6 +96,12 @@ pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Gu
         host_keys: row.host_keys.clone(),
         created_ms: row.created_ms,
         keep_until_ms: row.keep_until_ms,
+        lease_until_ms: crate::pools::lease_until(engine, row).unwrap_or_default(),
+        pool: row
+            .plan
+            .member
+            .as_ref()
+            .map(|member| member.pool.to_string()),
         error: row.error.clone(),
     }
 }

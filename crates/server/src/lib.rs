@@ -8,10 +8,12 @@ mod convert;
 mod home;
 mod local;
 mod open;
+mod pools;
 mod problem;
+mod tender;
 
 pub use local::Local;
-pub use open::{Opened, Purpose, open};
+pub use open::{Opened, Purpose, open, tend};
 /// Must be the first thing that a program's `main` calls: it never returns in the sandboxed child
 /// that reads untrusted images.
 pub use stampo_image::intake::run_child_if_asked;

@@ -3,7 +3,9 @@
 use crate::answer::Bridge;
 use crate::convert::{self, store_problem};
 use crate::open::refused;
+use crate::pools::agreed;
 use crate::problem::problem;
+use crate::tender;
 use stampo_api::{
     AcceptRequest, Api, AuditRecord, Boot, BuildRequest, Check, CheckStatus, CloneRequest,
     DoctorReport, ExecReply, ExecRequest, GcReport, Guest, ImportRequest, Kind, Operation, Outcome,
@@ -46,7 +48,7 @@ enum Job {
 
 /// The API in this process.
 pub struct Local {
-    engine: Engine,
+    pub(crate) engine: Engine,
     jobs: Mutex<HashMap<OperationId, Job>>,
 }
 
@@ -83,7 +85,7 @@ impl Local {
     }
 
     /// An error of a change as a problem, with an audit record.
-    fn refuse<'a>(
+    pub(crate) fn refuse<'a>(
         &'a self,
         action: &'a str,
         resource: &'a str,
@@ -330,8 +332,16 @@ impl Api for Local {
         let resource = request.version.to_string();
         let (operation, _) = self
             .engine
-            .submit_clone(&request.version, &request.name, &request.spec)
+            .submit_leased(
+                &request.version,
+                &request.name,
+                &request.spec,
+                request.lease.map(agreed),
+            )
             .map_err(self.refuse("clone", &resource))?;
+        if request.lease.is_some() {
+            tender::ensure(self.engine.home())?;
+        }
         self.accept_job(operation.id, Job::Clone)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::local::Local;
 use crate::problem::problem;
+use crate::tender;
 use stampo_api::{Api, Kind, Problem};
 use stampo_driver::Driver;
 use stampo_driver_qemu::{Options, QemuDriver};
@@ -33,6 +34,24 @@ pub enum Purpose {
 
 /// Opens the service over `home`, or over the user's own directory.
 pub fn open(home: Option<PathBuf>, purpose: Purpose) -> Result<Opened, Problem> {
+    let (engine, notes) = engine(home, purpose)?;
+    if purpose == Purpose::Work && engine.needs_tending().map_err(|error| problem(&error))? {
+        tender::ensure(engine.home())?;
+    }
+    Ok(Opened {
+        api: Box::new(Local::new(engine)),
+        notes,
+    })
+}
+
+/// Tends pools and leases of `home` for as long as there are any, unless another process does.
+pub fn tend(home: Option<PathBuf>) -> Result<(), Problem> {
+    let (engine, _) = engine(home, Purpose::Work)?;
+    tender::stay(&engine)
+}
+
+/// An engine over `home`, and notes of what was tidied up.
+fn engine(home: Option<PathBuf>, purpose: Purpose) -> Result<(Engine, Vec<String>), Problem> {
     let home = absolute(&home.map_or_else(default_home, Ok)?)?;
     let failed = |act: &str, error: &(dyn std::error::Error + 'static)| {
         let mut found = Problem::from_error(Kind::Failed, error);
@@ -71,10 +90,7 @@ pub fn open(home: Option<PathBuf>, purpose: Purpose) -> Result<Opened, Problem> 
     if purpose == Purpose::Work {
         notes.extend(lost_catalog(&engine));
     }
-    Ok(Opened {
-        api: Box::new(Local::new(engine)),
-        notes,
-    })
+    Ok((engine, notes))
 }
 
 /// A note for a catalog that is new or was emptied, while there is something to bring back.

@@ -174,6 +174,13 @@ impl Store {
         &self.path
     }
 
+    /// A number that is another one whenever another connection has changed something.
+    pub fn changes(&self) -> Result<i64, StoreError> {
+        let connection = self.lock();
+        let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        version.map_err(|error| StoreError::from(error).in_catalog(&self.path))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic in another thread left at most an uncommitted transaction, which was rolled back.
         self.connection

@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -144,3 +144,30 @@ ALTER TABLE scrubs ADD COLUMN row_sum INTEGER;
 
 /// Counting the guests of a version must not read every guest.
 const V4: &str = "CREATE INDEX guests_version ON guests (version_id);";
+
+/// Pools and leases. Of the guests few are pooled at any time, and those are looked for often.
+const V5: &str = "
+CREATE TABLE pools (
+    name TEXT PRIMARY KEY,
+    reference TEXT NOT NULL,
+    warm INTEGER NOT NULL,
+    depth TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    next_member INTEGER NOT NULL,
+    error TEXT,
+    created_ms INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    row_sum INTEGER
+);
+CREATE TABLE leases (
+    guest_id TEXT PRIMARY KEY REFERENCES guests (id) ON DELETE CASCADE,
+    until_ms INTEGER NOT NULL,
+    span_s INTEGER NOT NULL,
+    warned INTEGER NOT NULL,
+    ending TEXT NOT NULL,
+    tied_to TEXT,
+    row_sum INTEGER
+);
+CREATE INDEX guests_pooled ON guests (state) WHERE state = 'pooled';
+";

@@ -77,6 +77,7 @@ fn guest(version: &VersionRow, name: &str, mac: u8, port: u16) -> GuestRow {
             start: false,
             fork: None,
             fallback: None,
+            member: None,
         },
         host_keys: vec![],
         error: None,

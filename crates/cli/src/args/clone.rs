@@ -4,6 +4,7 @@ use super::Sign;
 use clap::{Args, Subcommand, ValueEnum};
 use stampo_core::goal::Goal;
 use stampo_core::instant::Instant;
+use stampo_core::lease::Span;
 use stampo_core::names::{GuestName, VersionRef};
 use stampo_core::network::AddressRange;
 use stampo_core::size::ByteSize;
@@ -73,6 +74,9 @@ pub struct CloneArgs {
     /// Print the plan and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Stop the guests after this time, as in 2h or 7d, and remove them a day later.
+    #[arg(long, value_name = "TIME")]
+    pub ttl: Option<Span>,
     /// A file with reusable settings (TOML); options override it.
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,

@@ -8,7 +8,10 @@ use crate::output;
 use crate::progress::Show;
 use crate::spec::clone_spec;
 use serde::Serialize;
-use stampo_api::{Boot, CloneRequest, Event, Guest, Kind, Problem, Progress, Reply, Watch};
+use stampo_api::{
+    Boot, CloneRequest, Event, Guest, Kind, LeaseRequest, Problem, Progress, Reply, Watch,
+};
+use stampo_core::lease::Ending;
 use stampo_core::names::{GuestName, NamePattern};
 use stampo_core::plan::ClonePlan;
 use std::collections::BTreeMap;
@@ -142,6 +145,11 @@ pub fn run(session: &Session, args: &CloneArgs) -> Result<ExitCode, Problem> {
         version,
         name: NamePattern::new(name),
         spec,
+        lease: args.ttl.map(|span| LeaseRequest {
+            span,
+            ending: Ending::Trash,
+            tied: false,
+        }),
     };
     let plan = session.api.clone_plan(request.clone())?;
     if args.dry_run {

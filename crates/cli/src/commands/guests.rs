@@ -6,6 +6,7 @@ use crate::args::{Format, PsArgs, RenameArgs, ResizeArgs, RmArgs};
 use crate::output;
 use serde::Serialize;
 use stampo_api::{Guest, Kind, Problem, Reply, ResizeRequest};
+use stampo_core::lease::Span;
 use stampo_core::names::GuestName;
 use std::process::ExitCode;
 
@@ -105,25 +106,9 @@ fn note_gone(session: &Session, names: &[GuestName]) {
 
 /// A time as in `90s`, `30m`, `12h` or `7d`.
 pub(super) fn seconds(text: &str) -> Reply<u64> {
-    let wrong = || {
-        Problem::new(
-            Kind::Usage,
-            format!("read {text:?} as a time: write a number with s, m, h or d"),
-        )
-    };
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let factor = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number
-        .checked_mul(factor)
-        .filter(|s| *s <= 10 * 365 * 86_400)
-        .ok_or_else(wrong)
+    let span: Result<Span, _> = text.parse();
+    span.map(Span::seconds)
+        .map_err(|error| Problem::from_error(Kind::Usage, &error))
 }
 
 /// `undelete`.
@@ -161,18 +146,4 @@ pub fn resize(session: &Session, args: &ResizeArgs) -> Result<ExitCode, Problem>
     let guest = session.api.resize(request)?;
     output::rows(session.global.output, &[GuestLine(guest)])?;
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::seconds;
-
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(seconds("90s").ok(), Some(90));
-        assert_eq!(seconds("7d").ok(), Some(604_800));
-        for bad in ["", "7", "d", "-1h", "1w", "99999999999d", "1.5h", "é"] {
-            assert!(seconds(bad).is_err(), "{bad:?}");
-        }
-    }
 }

@@ -67,6 +67,28 @@ pub fn ssh(session: &Session, args: &SshArgs) -> Result<ExitCode, Problem> {
     Err(Problem::new(Kind::Failed, format!("run ssh: {error}")).hint("apt install openssh-client"))
 }
 
+/// Runs a command in a guest; its exit code.
+pub(super) fn run_in(
+    session: &Session,
+    guest: &GuestName,
+    command: &[String],
+    _user: Option<&str>,
+    _interactive: bool,
+    timeout_s: u64,
+) -> Result<i32, Problem> {
+    let reply = session.api.exec(ExecRequest {
+        guest: guest.clone(),
+        argv: command.to_vec(),
+        input: Vec::new(),
+        timeout_s,
+    })?;
+    let failed =
+        |error: std::io::Error| Problem::new(Kind::Failed, format!("pass data on: {error}"));
+    std::io::stdout().write_all(&reply.stdout).map_err(failed)?;
+    std::io::stderr().write_all(&reply.stderr).map_err(failed)?;
+    Ok(reply.exit_code)
+}
+
 /// `exec`: the guest's exit code is ours.
 pub fn exec(session: &Session, args: &ExecArgs) -> Result<ExitCode, Problem> {
     let failed =

@@ -10,7 +10,9 @@ mod login;
 mod manual;
 mod operations;
 mod passport;
+mod pool;
 mod power;
+mod run;
 mod store;
 mod template;
 mod wait;
@@ -48,6 +50,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, Problem> {
     match &command {
         Command::Completions(args) => return manual::completions(args),
         Command::Man(args) => return manual::pages(args),
+        Command::Tend(args) if args.stay => {
+            stampo_server::tend(global.home)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let purpose = match &command {
@@ -72,6 +78,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, Problem> {
 fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
     match command {
         Command::Clone(args) => clone::run(session, &args),
+        Command::Run(args) => run::run(session, &args),
+        Command::Pool(command) => pool::run(session, command),
+        Command::Lease(command) => pool::lease(session, command),
+        Command::Tend(_) => pool::tend(session),
         Command::Ps(args) => guests::ps(session, &args),
         Command::Show(args) => guests::show(session, &args.guest),
         Command::Start(args) => power::start(session, &args),

@@ -19,7 +19,7 @@ use stampo_agent_protocol::{ConnectRequest, Evidence, ForkReport, Mac, Request, 
 use stampo_core::guest::GuestState;
 use stampo_core::identity::IdentityFact;
 use stampo_core::instant::Fork;
-use stampo_driver::Ensured;
+use stampo_driver::{Ensured, Power};
 use stampo_image::durable;
 use stampo_store::GuestRow;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Engine {
     }
 
     /// Waits until everything in a guest's directory has its name for good.
-    fn wait_for_names(&self, row: &GuestRow) -> Result<(), EngineError> {
+    pub(super) fn wait_for_names(&self, row: &GuestRow) -> Result<(), EngineError> {
         durable::fsync_dir(&self.guest_dir(row.id))
             .map_err(EngineError::room("make the guest's directory durable"))
     }
@@ -180,7 +180,9 @@ impl Engine {
         // The definition of before would have it go on from memory again.
         self.wait_for_names(row)?;
         self.faults.reach("fork.redefined");
-        if self.start_row(row)? == Ensured::Changed {
+        // A member of a pool that was paused, and whose row does not say so yet, only goes on.
+        let was_paused = matches!(self.driver.observe(row.id)?, Power::Paused { .. });
+        if self.start_row(row)? == Ensured::Changed && !was_paused {
             return Ok("its process had ended; it boots".to_owned());
         }
         self.driver.set_links(row.id, true)?;
@@ -223,7 +225,7 @@ impl Engine {
     }
 }
 
-fn unproven(row: &GuestRow, what: String) -> EngineError {
+pub(super) fn unproven(row: &GuestRow, what: String) -> EngineError {
     EngineError::Unproven {
         guest: row.name.clone(),
         what,

@@ -13,6 +13,7 @@ mod destroy;
 mod disk;
 mod elsewhere;
 mod fork;
+mod keep;
 mod preflight;
 mod start;
 mod steps;
@@ -24,6 +25,7 @@ pub(crate) use disk::grow_partition;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::instant::Promises;
+use crate::pool::Agreed;
 use crate::version::Bare;
 use crate::work::{Watch, Work};
 use stampo_core::goal::CloneKind;
@@ -42,7 +44,7 @@ use std::net::{Ipv4Addr, TcpListener};
 const PORTS: std::ops::Range<u16> = 22_000..30_000;
 
 /// What is known outside of the catalog before a plan is made.
-struct Ground {
+pub(crate) struct Ground {
     host: HostFacts,
     promises: Promises,
 }
@@ -74,7 +76,7 @@ impl Engine {
         Ok(plan)
     }
 
-    fn plan_in(
+    pub(crate) fn plan_in(
         &self,
         tx: &Tx<'_>,
         row: &VersionRow,
@@ -106,6 +108,17 @@ impl Engine {
         pattern: &NamePattern,
         spec: &CloneSpec,
     ) -> Result<(OperationRow, ClonePlan), EngineError> {
+        self.submit_leased(version, pattern, spec, None)
+    }
+
+    /// As [`Engine::submit_clone`], each with a lease from now on.
+    pub fn submit_leased(
+        &self,
+        version: &VersionRef,
+        pattern: &NamePattern,
+        spec: &CloneSpec,
+        agreed: Option<Agreed>,
+    ) -> Result<(OperationRow, ClonePlan), EngineError> {
         let ground = self.ground(spec)?;
         self.plan_on(&ground, version, pattern, spec)?;
         // Durably: the guests' directories are, and without rows nobody would know them.
@@ -116,14 +129,18 @@ impl Engine {
             let operation = self.new_operation("clone", &subject, serde_json::Value::Null);
             tx.insert_operation(&operation)?;
             for guest in &plan.guests {
-                tx.insert_guest(&self.guest_row_of(&plan, guest, operation.id))?;
+                let row = self.guest_row_of(&plan, guest, operation.id);
+                tx.insert_guest(&row)?;
+                if let Some(agreed) = agreed {
+                    tx.put_lease(&self.lease_row(&row, agreed))?;
+                }
             }
             self.audit(tx, "clone", &plan.version_label, &subject)?;
             Ok((operation, plan))
         })
     }
 
-    fn guest_row_of(
+    pub(crate) fn guest_row_of(
         &self,
         plan: &ClonePlan,
         guest: &GuestPlan,
@@ -147,7 +164,7 @@ impl Engine {
         }
     }
 
-    fn ground(&self, spec: &CloneSpec) -> Result<Ground, EngineError> {
+    pub(crate) fn ground(&self, spec: &CloneSpec) -> Result<Ground, EngineError> {
         Ok(Ground {
             host: self.host_facts(spec)?,
             promises: self.promises(spec)?,
@@ -186,8 +203,7 @@ impl Engine {
             return self.cancel_clones(work);
         }
         let made = self.store.read(|tx| tx.guests_of_operation(work.id))?;
-        let (made, left): (Vec<GuestRow>, Vec<GuestRow>) =
-            made.into_iter().partition(|row| row.state.is_complete());
+        let (made, left): (Vec<GuestRow>, Vec<GuestRow>) = made.into_iter().partition(is_made);
         let failed = all - made.len();
         let Some(first) = failures.into_iter().next() else {
             work.end(OperationState::Done, None, |_| Ok(()))?;
@@ -225,7 +241,11 @@ impl Engine {
     }
 
     /// Takes one guest through its steps; when one fails the guest is destroyed.
-    fn make_or_destroy(&self, work: &Work<'_>, mut row: GuestRow) -> Result<(), EngineError> {
+    pub(crate) fn make_or_destroy(
+        &self,
+        work: &Work<'_>,
+        mut row: GuestRow,
+    ) -> Result<(), EngineError> {
         if row.state == GuestState::Destroying {
             return self.destroy(&row);
         }
@@ -276,6 +296,11 @@ impl Engine {
             tracing::warn!(%error, "older forms of rows stay in the catalog's log for now");
         }
     }
+}
+
+/// Whether a clone has come to where it was to come.
+fn is_made(row: &GuestRow) -> bool {
+    row.state.is_complete() || row.state == GuestState::Pooled
 }
 
 /// A version that has no image yet is not clonable, and the plan's refusal says so.

@@ -3,6 +3,7 @@
 use super::{PORTS, is_free};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use stampo_core::ids::GuestId;
 use stampo_driver::{DriverError, Ensured};
 use stampo_store::GuestRow;
 
@@ -23,8 +24,17 @@ impl Engine {
 
     /// Starts the guest of this row unless it runs.
     pub(crate) fn start_row(&self, row: &mut GuestRow) -> Result<Ensured, EngineError> {
+        self.with_another_port(row, |id| self.driver.ensure_running(id))
+    }
+
+    /// Does what starts a process for this row; when another has taken its port, with another one.
+    pub(super) fn with_another_port(
+        &self,
+        row: &mut GuestRow,
+        start: impl Fn(GuestId) -> Result<Ensured, DriverError>,
+    ) -> Result<Ensured, EngineError> {
         for _ in 0..PORT_TRIES {
-            match self.driver.ensure_running(row.id) {
+            match start(row.id) {
                 Err(DriverError::Busy { .. })
                     if row.plan.nics.iter().any(|n| n.ssh_port.is_some()) =>
                 {
@@ -34,7 +44,7 @@ impl Engine {
                 other => return Ok(other?),
             }
         }
-        Ok(self.driver.ensure_running(row.id)?)
+        Ok(start(row.id)?)
     }
 
     fn reserve_other_port(&self, row: &mut GuestRow) -> Result<(), EngineError> {

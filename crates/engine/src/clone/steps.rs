@@ -8,6 +8,7 @@
 //! Its files get their names one after the other, and one fsync of its directory makes them durable:
 //! that of the sidecar, the last of them, before the guest counts as *verified*.
 
+use super::keep::{Keeping, keeping};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::passport::of_item;
@@ -33,22 +34,39 @@ struct Read {
     must_differ: bool,
 }
 
+/// The state that the next step leads to.
+fn next(row: &GuestRow) -> Option<GuestState> {
+    match keeping(row) {
+        Some(Keeping::Prepare(_) | Keeping::Pause) => Some(GuestState::Pooled),
+        Some(Keeping::Wake) => Some(GuestState::Ready),
+        Some(Keeping::Wait) => None,
+        None => row.state.next(),
+    }
+}
+
 impl Engine {
-    /// Takes a guest from the state in its row to `ready`.
+    /// Takes a guest from the state in its row to `ready`, or to where its pool keeps it.
     pub(crate) fn make(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<(), EngineError> {
-        if matches!(row.state, GuestState::DiskReady | GuestState::Defined) {
+        let is_taken = row.plan.member.as_ref().is_some_and(|m| m.taken);
+        if matches!(row.state, GuestState::DiskReady | GuestState::Defined) && !is_taken {
             // Begun by a process that is gone. The row may have survived a power loss that the names
             // did not survive; what is there is found again.
             row.state = GuestState::Planned;
         }
         let mut unsaved = Unsaved::default();
-        while let Some(next) = row.state.next() {
+        while let Some(next) = next(row) {
             if work.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
             let mut start = Instant::now();
             let is_fork = row.plan.fork.is_some();
+            let kept = keeping(row);
             let (phase, detail) = match row.state {
+                _ if kept == Some(Keeping::Pause) => ("pause", self.ensure_paused(row)?),
+                _ if kept == Some(Keeping::Wake) => ("wake", self.ensure_woken(work, row)?),
+                GuestState::Defined if let Some(Keeping::Prepare(readiness)) = kept => {
+                    ("prepare", self.ensure_prepared(row, readiness)?)
+                }
                 GuestState::Planned => ("disk", self.ensure_disk(row)?),
                 GuestState::DiskReady => ("define", self.ensure_defined(row)?),
                 GuestState::Defined if is_fork => {
@@ -57,7 +75,10 @@ impl Engine {
                 GuestState::Verified if is_fork => ("connect", self.ensure_connected(row)?),
                 GuestState::Defined => ("verify", self.ensure_verified(work, row, &mut unsaved)?),
                 GuestState::Verified => ("start", self.ensure_started(row)?),
-                GuestState::Ready | GuestState::Trashed | GuestState::Destroying => return Ok(()),
+                GuestState::Pooled
+                | GuestState::Ready
+                | GuestState::Trashed
+                | GuestState::Destroying => return Ok(()),
             };
             self.faults.reach(&format!("clone.before.{next}"));
             let event = work.ended(row.name.as_str(), phase, &detail, start.elapsed());

@@ -1,6 +1,7 @@
 //! The commands that are killed: how the home is before, the command, and whether it is done.
 
 use crate::home::*;
+use crate::pools;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::instant::Instant;
@@ -64,6 +65,12 @@ fn on_real_guests() -> [Case; 2] {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
+    let mut cases = usual();
+    cases.extend(pools::cases());
+    cases
+}
+
+fn usual() -> Vec<Case> {
     let case = |name, prepare, act, done| Case {
         name,
         prepare,
@@ -538,7 +545,7 @@ fn is(engine: &Engine, version: &str, state: State) -> bool {
         .is_ok_and(|row| row.state == state)
 }
 
-fn state(engine: &Engine, guest: &str) -> Option<GuestState> {
+pub fn state(engine: &Engine, guest: &str) -> Option<GuestState> {
     engine.guest_row(&name(guest)).ok().map(|row| row.state)
 }
 
@@ -553,7 +560,7 @@ fn grown(engine: &Engine) -> bool {
 }
 
 /// The names of all complete guests.
-fn ready(engine: &Engine) -> Vec<String> {
+pub fn ready(engine: &Engine) -> Vec<String> {
     let rows = engine.store().read(|tx| tx.guests()).expect("rows");
     let complete = rows.iter().filter(|row| row.state.is_complete());
     complete.map(|row| row.name.to_string()).collect()

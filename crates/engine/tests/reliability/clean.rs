@@ -5,6 +5,7 @@ use serde_json::Value;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::lifecycle::State;
+use stampo_core::pool::Depth;
 use stampo_driver::{GuestDefinition, MemoryImageDir, Start};
 use stampo_engine::{Engine, Faults};
 use stampo_image::pool::Pool;
@@ -184,7 +185,10 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
     for row in guests {
         let name = &row.name;
         assert!(
-            matches!(row.state, GuestState::Ready | GuestState::Trashed),
+            matches!(
+                row.state,
+                GuestState::Ready | GuestState::Trashed | GuestState::Pooled
+            ),
             "{what}: {name} is {}",
             row.state
         );
@@ -225,6 +229,15 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
 /// A guest that went on from a memory image has an identity, and never goes on from it again.
 fn check_fork(row: &GuestRow, definition: &GuestDefinition, what: &str) {
     let name = &row.name;
+    if row.state == GuestState::Pooled {
+        let member = row.plan.member.as_ref().expect("it is a member of a pool");
+        assert!(!member.taken, "{what}: {name} is somebody's and waits");
+        let has_identity = row.plan.fork.as_ref().is_some_and(|fork| fork.identified);
+        assert_eq!(has_identity, member.depth == Depth::Warm, "{what}: {name}");
+        let resumes = matches!(definition.start, Start::Resume { .. });
+        assert_eq!(resumes, !has_identity, "{what}: {name}");
+        return;
+    }
     let expected = match &row.plan.fork {
         None => Start::Boot,
         Some(fork) => {

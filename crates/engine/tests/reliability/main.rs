@@ -22,6 +22,7 @@ mod lost;
 mod model;
 mod no_files;
 mod older;
+mod pools;
 mod power;
 mod races;
 mod real;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     }
     let mut trials = plain();
     trials.extend(instant::trials());
+    trials.extend(pools::trials());
     trials.extend(power::trials());
     trials.extend(model::trials());
     for case in cases::all() {

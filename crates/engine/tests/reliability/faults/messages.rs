@@ -5,11 +5,11 @@ use super::tracer::Traced;
 use std::path::{Path, PathBuf};
 
 /// How a sentence after "failed to" begins. A new one is added after it was read as a user would.
-const VERBS: [&str; 32] = [
+const VERBS: [&str; 33] = [
     "bring", "build", "copy", "edit", "examine", "flatten", "fsync", "grow", "keep", "list",
     "make", "measure", "mend", "move", "name", "open", "plan", "protect", "put", "record",
-    "remove", "rename", "renew", "replace", "run", "seal", "set", "start", "sweep", "take", "use",
-    "write",
+    "remove", "rename", "renew", "replace", "run", "seal", "set", "start", "sweep", "take", "tend",
+    "use", "write",
 ];
 
 /// What the system, SQLite, or the sandboxed reader says about a disk that is full or bad.

@@ -226,7 +226,7 @@ fn guest(row: &GuestRow, held: Option<Held>, version: u32, host_name: Option<Nam
         full: row.kind == stampo_core::goal::CloneKind::Full,
         phase: match row.state {
             GuestState::Planned | GuestState::DiskReady | GuestState::Defined => Phase::Making,
-            GuestState::Verified => Phase::Made,
+            GuestState::Verified | GuestState::Pooled => Phase::Made,
             GuestState::Ready => Phase::Ready,
             GuestState::Trashed => Phase::Trashed { due: is_due(row) },
             GuestState::Destroying => Phase::Destroying,

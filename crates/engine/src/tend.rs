@@ -1,0 +1,58 @@
+//! Tending: what has to be done without anybody asking for it. Pools are filled and drained, leases
+//! are ended.
+//!
+//! [`Engine::tend_one`] is one look. It is called in turn by a process that is kept for that as long
+//! as [`Engine::needs_tending`]; which process that is, is not the engine's affair. Two that do it at
+//! once get in each other's way and do no harm: what both want is claimed once.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+
+/// What one look did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tending {
+    /// Members of pools that were made.
+    pub made: usize,
+    /// Members of pools that went.
+    pub drained: usize,
+    /// Members of pools that are missing still, and could be made at once.
+    pub missing: u32,
+    /// What failed, for each lease and pool; it is tried again at the next look.
+    pub failures: Vec<String>,
+}
+
+impl Engine {
+    /// Whether there is anything to tend: a pool, a member without one, or a lease.
+    pub fn needs_tending(&self) -> Result<bool, EngineError> {
+        self.store.read(|tx| {
+            Ok(!tx.pools()?.is_empty()
+                || !tx.leases()?.is_empty()
+                || !tx.pooled_guests()?.is_empty())
+        })
+    }
+
+    /// Looks once at every pool and every lease, and does what is due.
+    pub fn tend_one(&self) -> Result<Tending, EngineError> {
+        // Leases first: what they free, a pool may need.
+        let mut tending = Tending {
+            failures: self.tend_leases()?,
+            ..Tending::default()
+        };
+        tending.drained = self.drain_orphans()?;
+        for row in self.store.read(|tx| tx.pools())? {
+            match self.tend_pool(&row.pool) {
+                Ok(tended) => {
+                    tending.made += tended.made;
+                    tending.drained += tended.drained;
+                    tending.missing += tended.missing;
+                }
+                Err(error) => {
+                    let why = format!("pool {}: {}", row.pool.name, error.chain());
+                    tracing::warn!(pool = %row.pool.name, error = %error.chain(), "not tended");
+                    tending.failures.push(why);
+                }
+            }
+        }
+        Ok(tending)
+    }
+}
