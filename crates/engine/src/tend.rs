@@ -34,11 +34,19 @@ impl Engine {
     /// Looks once at every pool and every lease, and does what is due.
     pub fn tend_one(&self) -> Result<Tending, EngineError> {
         // Leases first: what they free, a pool may need.
+        let mut failures = self.tend_leases()?;
+        let mut tending = self.tend_pools()?;
+        failures.append(&mut tending.failures);
+        tending.failures = failures;
+        Ok(tending)
+    }
+
+    /// Looks once at every pool.
+    pub fn tend_pools(&self) -> Result<Tending, EngineError> {
         let mut tending = Tending {
-            failures: self.tend_leases()?,
+            drained: self.drain_orphans()?,
             ..Tending::default()
         };
-        tending.drained = self.drain_orphans()?;
         for row in self.store.read(|tx| tx.pools())? {
             match self.tend_pool(&row.pool) {
                 Ok(tended) => {

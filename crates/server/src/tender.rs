@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often leases and the catalog are looked at: a guest whose client was killed is there for
@@ -61,7 +62,31 @@ pub(crate) fn stay(engine: &Engine) -> Reply<()> {
     }
 }
 
+/// Leases have a thread of their own: filling a pool may take long, and nobody whose time is over
+/// should stay for that.
 fn tend_until_idle(engine: &Engine) -> Reply<()> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let leases = scope.spawn(|| tend_leases(engine, &done));
+        let pools = tend_pools(engine);
+        done.store(true, Ordering::Relaxed);
+        let leases = leases.join().unwrap_or_else(|_| {
+            let what = "tend leases: stampo has a defect";
+            Err(Problem::new(Kind::Failed, what))
+        });
+        pools.and(leases)
+    })
+}
+
+fn tend_leases(engine: &Engine, done: &AtomicBool) -> Reply<()> {
+    while !done.load(Ordering::Relaxed) && is_needed(engine)? {
+        engine.tend_leases().map_err(|error| problem(&error))?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn tend_pools(engine: &Engine) -> Reply<()> {
     let mut looked: Option<Instant> = None;
     let mut seen = None;
     while is_needed(engine)? {
@@ -74,12 +99,10 @@ fn tend_until_idle(engine: &Engine) -> Reply<()> {
         if is_time || seen != Some(now) {
             // What a killed command held is let go of first.
             engine.recover().map_err(|error| problem(&error))?;
-            let tended = engine.tend_one().map_err(|error| problem(&error))?;
+            let tended = engine.tend_pools().map_err(|error| problem(&error))?;
             goes_on = tended.missing > 0 && tended.failures.is_empty();
             looked = Some(Instant::now());
             seen = Some(now);
-        } else {
-            engine.tend_leases().map_err(|error| problem(&error))?;
         }
         if !goes_on {
             std::thread::sleep(LOOK_EVERY);
