@@ -48,6 +48,15 @@ pub struct Lab {
 impl Lab {
     /// Builds stampo, and the guests that are missing.
     pub fn open() -> Result<Lab> {
+        let lab = Lab::open_without_guests()?;
+        lab.ensure_key()?;
+        lab.ensure_guest(PLAIN, "")?;
+        lab.ensure_guest(CLOUD, "cloud_init = true\n")?;
+        Ok(lab)
+    }
+
+    /// Builds stampo, with an empty home.
+    pub fn open_without_guests() -> Result<Lab> {
         eprintln!("building stampo");
         let mut cargo = command(&[
             "cargo",
@@ -79,9 +88,6 @@ impl Lab {
         if lab.home().exists() {
             fs::remove_dir_all(lab.home())?;
         }
-        lab.ensure_key()?;
-        lab.ensure_guest(PLAIN, "")?;
-        lab.ensure_guest(CLOUD, "cloud_init = true\n")?;
         Ok(lab)
     }
 

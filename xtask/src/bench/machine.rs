@@ -130,10 +130,16 @@ pub fn install() -> Result<()> {
 /// The versions of all programs that take part.
 pub fn versions() -> Vec<(String, String)> {
     let more = ["qemu-utils", "qemu-system-x86", "e2fsprogs", "coreutils"];
+    let all: Vec<&str> = more.iter().chain(PACKAGES.iter()).copied().collect();
+    versions_of(&all)
+}
+
+/// The versions of these packages.
+pub fn versions_of(packages: &[&str]) -> Vec<(String, String)> {
     let version = |name: &&str| {
         let mut query = command(&["dpkg-query", "-W", "-f", "${Version}", name]);
         let found = output(&mut query).unwrap_or_else(|_| "not installed".to_owned());
         ((*name).to_owned(), found)
     };
-    more.iter().chain(PACKAGES.iter()).map(version).collect()
+    packages.iter().map(version).collect()
 }

@@ -4,6 +4,7 @@
 //! *not* do: compare with an earlier run. Machines differ, so each run takes both sides anew.
 
 mod filesystem;
+mod instant;
 mod lab;
 mod libvirt;
 mod machine;
@@ -28,6 +29,8 @@ pub enum Bench {
     Main(MainArgs),
     /// 1,000 clones, and a catalog of 10,000 versions and 100,000 guests: docs/bench/scale.md.
     Scale(scale::ScaleArgs),
+    /// Instant clones and pools beside booting: docs/bench/instant.md.
+    Instant(instant::InstantArgs),
 }
 
 /// `bench main`.
@@ -59,6 +62,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Main(args) => main(args),
         Bench::Scale(args) => scale::run(args),
+        Bench::Instant(args) => instant::run(args),
     }
 }
 

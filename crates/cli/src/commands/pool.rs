@@ -5,13 +5,13 @@ use super::guests::GuestLine;
 use crate::args::{
     CloneArgs, CloneHardware, InstantArg, LeaseCommand, PoolCommand, PoolCreateArgs, Sign, TakeArgs,
 };
-use crate::output;
+use crate::output::{self, Row as _};
 use crate::progress::Show;
 use crate::signals;
 use crate::spec::clone_spec;
 use serde::Serialize;
 use stampo_api::{Kind, Lease, LeaseRequest, Pool, PoolChange, PoolRequest, Problem, Reply};
-use stampo_api::{TakeFrom, TakeRequest};
+use stampo_api::{TakeFrom, TakeRequest, Taken};
 use stampo_core::lease::{Ending, Span};
 use stampo_core::names::PoolName;
 use std::process::ExitCode;
@@ -49,6 +49,24 @@ impl output::Row for PoolLine {
 
     fn name(&self) -> String {
         self.0.name.clone()
+    }
+}
+
+/// A member that was taken, as the line of a guest.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct TakenLine(Taken);
+
+impl output::Row for TakenLine {
+    const COLUMNS: &'static [&'static str] = GuestLine::COLUMNS;
+    const NARROW: usize = GuestLine::NARROW;
+
+    fn cells(&self) -> Vec<String> {
+        GuestLine(self.0.guest.clone()).cells()
+    }
+
+    fn name(&self) -> String {
+        self.0.guest.name.clone()
     }
 }
 
@@ -226,7 +244,7 @@ fn take(session: &Session, args: &TakeArgs) -> Result<ExitCode, Problem> {
         "{} proven to be a machine of its own in {} ms",
         taken.guest.name, taken.took_ms
     ));
-    output::rows(session.global.output, &[GuestLine(taken.guest)])?;
+    output::rows(session.global.output, &[TakenLine(taken)])?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -159,6 +159,7 @@ fn guest(number: u32, version: &VersionRow) -> GuestRow {
             start: false,
             fork: None,
             fallback: None,
+            member: None,
         },
         host_keys: vec![format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{number:044}")],
         error: None,
