@@ -32,7 +32,10 @@ fn main() {
         return;
     }
     // Everything that the outer cargo needed is there already; the network is the second choice.
-    let built = build(project, &out, &["--offline"]) || build(project, &out, &[]);
+    // A linker that can't fold functions is the third choice: the program is larger then.
+    let built = build(project, &out, &["--offline"], FOLD)
+        || build(project, &out, &[], FOLD)
+        || build(project, &out, &[], &[]);
     assert!(
         built,
         "the guest agent does not build; its errors are above"
@@ -41,7 +44,12 @@ fn main() {
     std::fs::copy(&program, out.join("stampo-agent")).expect("the agent was built");
 }
 
-fn build(project: &Path, out: &Path, network: &[&str]) -> bool {
+/// Functions of the same code become one. Rust's own linker knows it.
+const FOLD: &[&str] = &["-Clink-arg=-Wl,--icf=all"];
+
+fn build(project: &Path, out: &Path, network: &[&str], more: &[&str]) -> bool {
+    let mut flags = flags(project);
+    flags.extend(more.iter().map(|flag| (*flag).to_owned()));
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets it"));
     // What the outer cargo was told (wrappers of clippy, flags of a coverage run, its profile) is
     // about the outer program.
@@ -70,7 +78,7 @@ fn build(project: &Path, out: &Path, network: &[&str]) -> bool {
         .args(network)
         .args(["--profile", "agent", "--target", TARGET, "--target-dir"])
         .arg(out.join("agent"))
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(project).join("\u{1f}"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .status()
         .is_ok_and(|status| status.success())
 }

@@ -15,10 +15,27 @@ pub fn request(bytes: &[u8]) {
         };
         let again = encode_request(frame.id, &request).expect("what was read may be written");
         assert_eq!(decode_request(&only_frame(&again)).as_ref(), Ok(&request));
+        if let Request::ExecStart(start) = &request {
+            command_can_be_started(start);
+        }
         if let Request::Fork(fork) = &request {
             fork_can_be_acted_on(fork);
         }
     }
+}
+
+/// What ends up as a program's arguments and environment.
+fn command_can_be_started(start: &ExecStart) {
+    assert!(
+        start
+            .argv
+            .first()
+            .is_some_and(|program| !program.is_empty())
+    );
+    let words = start.argv.iter().chain(start.env.iter());
+    assert!(words.chain(&start.cwd).all(|word| !word.contains('\0')));
+    let path = |user: &String| user.contains(['/', ':', '\n']) || user.is_empty();
+    assert!(!start.user.as_ref().is_some_and(path));
 }
 
 /// What ends up in files and in kernel calls.
@@ -85,8 +102,11 @@ fn texts_are_printable(value: &serde_json::Value) {
     match value {
         serde_json::Value::String(text) => {
             let hidden = |c: char| c.is_control() || ('\u{200b}'..='\u{206f}').contains(&c);
-            // The largest is a public key.
-            assert!(text.len() <= 640 && !text.contains(hidden), "{text:?}");
+            // The largest is a public key, but for what a command wrote, which is only base64.
+            let plain = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+            let written = text.len() <= CHUNK_BYTES.div_ceil(3) * 4 && text.chars().all(plain);
+            assert!(text.len() <= 640 || written, "{} bytes", text.len());
+            assert!(!text.contains(hidden), "{text:?}");
         }
         serde_json::Value::Array(list) => {
             assert!(list.len() <= 64);

@@ -119,7 +119,6 @@ pub fn api_body(bytes: &[u8]) {
     body::<api::CloneRequest>(bytes);
     body::<api::ResizeRequest>(bytes);
     body::<api::ExecRequest>(bytes);
-    body::<api::ExecReply>(bytes);
     body::<api::StopReply>(bytes);
     body::<api::Guest>(bytes);
     body::<api::Passport>(bytes);

@@ -3,6 +3,7 @@
 //! Types limit lists and the form of MACs, addresses and hashes; this limits texts. Nothing that
 //! passes can break out of the file, the command or the terminal that it ends up in.
 
+use crate::exec::{CHUNK_BYTES, ExecOutput, ExecStart, LONGEST_POLL_MS};
 use crate::report::{
     Done, Evidence, ForkReport, Hello, HookOutcome, HostKey, Interface, Outcome, Response,
     WakeReport,
@@ -46,6 +47,8 @@ const LONGEST_MS: u32 = 3_600_000;
 const DETAIL_BYTES: usize = 512;
 /// A public key of 16,384 bits of RSA with a long comment.
 const LOGIN_BYTES: usize = 4096;
+/// Linux's PATH_MAX, with its zero.
+const PATH_BYTES: usize = 4095;
 /// Linux's NAME_MAX.
 const NAME_BYTES: usize = 255;
 
@@ -58,6 +61,15 @@ pub(crate) fn check_request(request: &Request) -> Checked {
             "a time to wait",
             "over an hour",
         ),
+        Request::ExecStart(start) => start.validate(),
+        Request::ExecPoll(poll) => require(
+            poll.wait_ms <= LONGEST_POLL_MS,
+            "a time to wait",
+            "over a second",
+        ),
+        Request::ExecSignal(signal) => {
+            require((1..=64).contains(&signal.signal), "a signal", "not one")
+        }
         Request::Hello | Request::Identify { .. } | Request::Timings | Request::Shutdown { .. } => {
             Ok(())
         }
@@ -72,7 +84,11 @@ pub(crate) fn check_response(response: &Response) -> Checked {
         Response::Woken(report) => report.validate(),
         Response::Connected(connected) => each(&connected.interfaces, Interface::validate),
         Response::Refused(refusal) => text(&refusal.why, DETAIL_BYTES, "a reason"),
-        Response::Timings(_) | Response::ShuttingDown => Ok(()),
+        Response::ExecOutput(output) => output.validate(),
+        Response::Timings(_)
+        | Response::ShuttingDown
+        | Response::Started { .. }
+        | Response::Signalled => Ok(()),
     }
 }
 
@@ -201,16 +217,62 @@ impl GivenKey {
     }
 }
 
+impl ExecStart {
+    /// Whether an agent may act on it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        let whole = |text: &str, what| require(!text.contains('\0'), what, "with a zero in it");
+        let program = self.argv.first().is_some_and(|program| !program.is_empty());
+        require(program, "a command", "without a program")?;
+        each(&self.argv, |word: &String| whole(word, "a command"))?;
+        each(&self.env, |setting: &String| {
+            let named = setting
+                .split_once('=')
+                .is_some_and(|(name, _)| !name.is_empty());
+            require(named, "a variable", "not NAME=value")?;
+            whole(setting, "a variable")
+        })?;
+        if let Some(cwd) = &self.cwd {
+            let path = cwd.starts_with('/') && cwd.len() <= PATH_BYTES;
+            require(path, "a directory", "not an absolute path")?;
+            whole(cwd, "a directory")?;
+        }
+        let longest = u64::from(LONGEST_MS) * 24 * 30;
+        let limit = self.limit_ms.unwrap_or(1);
+        require(
+            (1..=longest).contains(&limit),
+            "a command's time",
+            "none, or over 30 days",
+        )?;
+        self.user.as_deref().map_or(Ok(()), user)
+    }
+}
+
+impl ExecOutput {
+    /// Whether a host may use it.
+    ///
+    /// # Errors
+    /// Names the first value that may not be.
+    pub fn validate(&self) -> Checked {
+        let exit = self.exit.unwrap_or(0);
+        require((0..=255).contains(&exit), "an exit code", "not 0 to 255")?;
+        let kept = usize::try_from(self.stdin_kept).is_ok_and(|kept| kept <= CHUNK_BYTES);
+        require(kept, "what is kept", "more than was given")
+    }
+}
+
+/// As login.defs(5) allows them on Debian, and nothing that is a path or a column.
+fn user(name: &str) -> Checked {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let good = (1..=32).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(plain);
+    require(good, "a user", "not a name")
+}
+
 impl Login {
     fn validate(&self) -> Checked {
-        // As login.defs(5) allows them on Debian, and nothing that is a path or a column.
-        let user = (1..=32).contains(&self.user.len())
-            && !self.user.starts_with('-')
-            && self
-                .user
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        require(user, "a user", "not a name")?;
+        user(&self.user)?;
         require(!self.keys.is_empty(), "a login", "without a key")?;
         each(&self.keys, |key: &String| {
             let kind = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];

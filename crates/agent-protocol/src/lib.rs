@@ -13,6 +13,7 @@
 //! No I/O, no clock, no randomness here. What the agent does with a request is in `crates/agent`.
 
 mod check;
+mod exec;
 mod frame;
 mod message;
 mod report;
@@ -21,6 +22,10 @@ mod values;
 mod verdict;
 
 pub use check::{Invalid, printable};
+pub use exec::{
+    ABANDONED_MS, CHUNK_BYTES, Chunk, ExecOutput, ExecPoll, ExecSignal, ExecStart, LONGEST_POLL_MS,
+    MOST_SESSIONS,
+};
 pub use frame::{Decoder, FRAME_BYTES, Frame, FrameError, HEADER_BYTES, encode};
 pub use message::{MessageError, decode_request, decode_response, encode_request, encode_response};
 pub use report::{

@@ -2,6 +2,7 @@
 //! compares it with what it asked for and with what it sees itself, and shows none of its texts
 //! without having checked them (`check.rs`).
 
+use crate::exec::ExecOutput;
 use crate::request::KeyKind;
 use crate::values::{Cidr, Few, Hex32, Mac};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,15 @@ pub enum Response {
     Connected(Connected),
     /// To [`crate::Request::Timings`].
     Timings(Timings),
+    /// To [`crate::Request::ExecStart`].
+    Started {
+        /// What it is asked about by.
+        session: u64,
+    },
+    /// To [`crate::Request::ExecPoll`].
+    ExecOutput(ExecOutput),
+    /// To [`crate::Request::ExecSignal`]; it may have ended already.
+    Signalled,
     /// To [`crate::Request::Shutdown`], sent before it begins.
     ShuttingDown,
     /// Nothing was done.

@@ -3,6 +3,7 @@
 //! Fields that a later host adds are ignored by an older agent, so that templates live longer than
 //! versions; what an older agent must not miss needs a new [`crate::VERSION`].
 
+use crate::exec::{ExecPoll, ExecSignal, ExecStart};
 use crate::values::{Cidr, Few, Hex32, Mac, Secret};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -26,6 +27,12 @@ pub enum Request {
     Connect(ConnectRequest),
     /// How far the system has started, and how long that took.
     Timings,
+    /// Start a command.
+    ExecStart(ExecStart),
+    /// Give a command input, and ask what it did.
+    ExecPoll(ExecPoll),
+    /// Send a command a signal.
+    ExecSignal(ExecSignal),
     /// End the machine.
     Shutdown {
         /// How.

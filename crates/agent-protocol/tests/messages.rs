@@ -3,7 +3,7 @@
 mod samples;
 
 use proptest::prelude::*;
-use samples::{fork, mac, report, wake, woken};
+use samples::{command, fork, mac, output, poll, report, wake, woken};
 use stampo_agent_protocol::*;
 
 fn frame(bytes: &[u8]) -> Frame {
@@ -29,6 +29,12 @@ fn requests_come_back() {
         },
         Request::Fork(Box::new(fork())),
         Request::Wake(wake()),
+        Request::ExecStart(command()),
+        Request::ExecPoll(poll(b"in\xff\0")),
+        Request::ExecSignal(ExecSignal {
+            session: u64::MAX,
+            signal: 2,
+        }),
         network,
         Request::Timings,
         Request::Shutdown { ending },
@@ -66,6 +72,9 @@ fn answers_come_back() {
         }),
         Response::Forked(Box::new(report)),
         Response::Woken(Box::new(woken())),
+        Response::Started { session: u64::MAX },
+        Response::ExecOutput(output(Some(255))),
+        Response::Signalled,
         Response::Timings(timings),
         Response::ShuttingDown,
         Response::Refused(Refusal {
@@ -433,4 +442,59 @@ fn a_machine_that_went_on_needs_the_time_randomness_and_an_answer_to_this_reques
     short.seed = Secret::new(vec![1; 63]);
     let refused = encode_request(1, &Request::Wake(short));
     assert!(matches!(refused, Err(MessageError::Invalid(i)) if i.what == "the seed"));
+}
+
+/// The largest answer that there can be fits into a frame, or a command could never be read.
+#[test]
+fn what_commands_are_given_and_say_is_bounded() {
+    let bytes = encode_response(1, &Response::ExecOutput(output(None))).expect("it fits");
+    assert!(bytes.len() > 2 * CHUNK_BYTES && bytes.len() <= HEADER_BYTES + FRAME_BYTES);
+    assert_eq!(Chunk::new(vec![0; CHUNK_BYTES + 1]), None);
+    let text = "A".repeat((CHUNK_BYTES + 1).div_ceil(3) * 4);
+    assert!(serde_json::from_str::<Chunk>(&format!("\"{text}\"")).is_err());
+    assert!(serde_json::from_str::<Chunk>("\"not base64\"").is_err());
+    assert_eq!(format!("{:?}", poll(b"secret").stdin), "(6 bytes)");
+    for code in [-1, 256] {
+        let wrong = Response::ExecOutput(output(Some(code)));
+        assert!(encode_response(1, &wrong).is_err(), "{code}");
+    }
+}
+
+#[test]
+fn the_agent_starts_no_command_that_makes_no_sense() {
+    let wrong = |change: &dyn Fn(&mut ExecStart)| {
+        let mut start = command();
+        change(&mut start);
+        match encode_request(1, &Request::ExecStart(start)) {
+            Err(MessageError::Invalid(invalid)) => invalid.what,
+            other => panic!("accepted: {other:?}"),
+        }
+    };
+    let words = |words: &[&str]| Few::first(words.iter().map(|word| (*word).to_owned()));
+    assert_eq!(wrong(&|c| c.argv = words(&[])), "a command");
+    assert_eq!(wrong(&|c| c.argv = words(&["", "x"])), "a command");
+    assert_eq!(wrong(&|c| c.argv = words(&["x", "a\0b"])), "a command");
+    for setting in ["", "NAME", "=value", "NAME=a\0b"] {
+        assert_eq!(
+            wrong(&|c| c.env = Few::first([setting.to_owned()])),
+            "a variable"
+        );
+    }
+    for cwd in ["", "srv", "../srv", "/a\0b"] {
+        assert_eq!(wrong(&|c| c.cwd = Some(cwd.to_owned())), "a directory");
+    }
+    for user in ["", "-x", "a:b", "a/b", "root\n"] {
+        assert_eq!(wrong(&|c| c.user = Some(user.to_owned())), "a user");
+    }
+    for limit in [0, u64::MAX] {
+        assert_eq!(wrong(&|c| c.limit_ms = Some(limit)), "a command's time");
+    }
+    let session = 1;
+    for signal in [-1, 0, 65] {
+        let request = Request::ExecSignal(ExecSignal { session, signal });
+        assert!(encode_request(1, &request).is_err(), "{signal}");
+    }
+    let mut long = poll(b"");
+    long.wait_ms = LONGEST_POLL_MS + 1;
+    assert!(encode_request(1, &Request::ExecPoll(long)).is_err());
 }

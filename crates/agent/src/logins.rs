@@ -4,7 +4,7 @@
 //! everything in it is done with the user's own rights: nothing can be reached that the user could
 //! not reach anyway, and what is made is the user's.
 
-use crate::files::text;
+use crate::account::Account;
 use crate::outcome::{Doing, Failure, Step, not_needed};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -33,30 +33,7 @@ pub(crate) fn set(logins: &[Login]) -> Step {
     }
 }
 
-/// A line of passwd(5).
-struct Account {
-    uid: Uid,
-    gid: Gid,
-    home: String,
-}
-
 impl Account {
-    fn find(user: &str) -> Result<Self, Failure> {
-        let users = text("/etc/passwd").unwrap_or_default();
-        let fields = users
-            .lines()
-            .map(|line| line.split(':').collect::<Vec<_>>())
-            .find(|fields| fields[0] == user);
-        let account = fields.and_then(|fields| {
-            Some(Account {
-                uid: Uid::from_raw(fields.get(2)?.parse().ok()?),
-                gid: Gid::from_raw(fields.get(3)?.parse().ok()?),
-                home: (*fields.get(5)?).to_owned(),
-            })
-        });
-        account.ok_or_else(|| Failure("the guest has no such user".into()))
-    }
-
     fn write(&self, login: &Login) -> Result<(), Failure> {
         let content: String = login.keys.iter().map(|key| format!("{key}\n")).collect();
         let _as_user = AsUser::become_one(self)?;

@@ -15,9 +15,11 @@
 //! It has no configuration, keeps no state and listens on no network. Whoever holds the port is
 //! the machine's hypervisor and could do anything to it; requests are checked all the same.
 
+mod account;
 mod boot_id;
 mod clock;
 mod connect;
+mod exec;
 mod files;
 mod fork;
 mod hooks;

@@ -45,25 +45,36 @@ impl Port {
         Ok(Port { line, waiter, ends })
     }
 
-    /// Waits for bytes; 0 when the line is at its end for good.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Waits for bytes, until then: nothing when the time is over, 0 when the line is at its end
+    /// for good.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        until: Option<Instant>,
+    ) -> io::Result<Option<usize>> {
         loop {
             match rustix::io::read(&self.line, &mut *buffer) {
-                Ok(0) if self.ends => return Ok(0),
-                Ok(0) | Err(Errno::AGAIN) => self.wait()?,
-                Ok(count) => return Ok(count),
+                Ok(0) if self.ends => return Ok(Some(0)),
+                Ok(0) | Err(Errno::AGAIN) if until.is_some_and(|end| Instant::now() >= end) => {
+                    return Ok(None);
+                }
+                Ok(0) | Err(Errno::AGAIN) => self.wait(until)?,
+                Ok(count) => return Ok(Some(count)),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.map(Timespec::try_from).transpose();
+        let left = left.map_err(io::Error::other)?;
         let mut event = [epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(0),
         }];
-        match epoll::wait(&self.waiter, &mut event, None) {
+        match epoll::wait(&self.waiter, &mut event, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }

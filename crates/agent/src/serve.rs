@@ -1,5 +1,7 @@
 //! One request after the other: read, checked, done, answered.
 
+use crate::exec::Commands;
+use crate::outcome::Failure;
 use crate::port::Port;
 use crate::{connect, fork, identify, systemd, timings, wake};
 use stampo_agent_protocol::{
@@ -8,20 +10,27 @@ use stampo_agent_protocol::{
 };
 use std::fmt::Display;
 use std::io;
+use std::time::Instant;
 
 /// Serves the port until its end. Nothing that a host sends ends it.
 pub(crate) fn serve(port: &mut Port) -> io::Result<()> {
     let mut decoder = Decoder::new();
     let mut buffer = vec![0; 16 << 10];
+    let mut commands = Commands::default();
     loop {
-        let count = port.read(&mut buffer)?;
+        let read = port.read(&mut buffer, commands.next_deadline())?;
+        commands.give_up_late(Instant::now());
+        let Some(count) = read else {
+            continue;
+        };
         if count == 0 {
+            commands.end_all();
             return Ok(());
         }
         let mut input = &buffer[..count];
         loop {
             match decoder.next(&mut input) {
-                Ok(Some(frame)) => port.write(&answer(&frame))?,
+                Ok(Some(frame)) => port.write(&answer(&frame, &mut commands))?,
                 Ok(None) => break,
                 // Whose request it was can't be known.
                 Err(error) => port.write(&encoded(0, &refused(error)))?,
@@ -30,42 +39,46 @@ pub(crate) fn serve(port: &mut Port) -> io::Result<()> {
     }
 }
 
-fn answer(frame: &Frame) -> Vec<u8> {
+fn answer(frame: &Frame, commands: &mut Commands) -> Vec<u8> {
     let response = match decode_request(frame) {
-        Ok(request) => respond(request),
+        Ok(request) => respond(request, commands),
         Err(error) => refused(error),
     };
     encoded(frame.id, &response)
 }
 
-fn respond(request: Request) -> Response {
-    match request {
-        Request::Hello => Response::Hello(hello()),
-        Request::Identify { nonce } => match identify::evidence(nonce) {
-            Ok(evidence) => Response::Identity(Box::new(evidence)),
-            Err(failure) => refused(failure),
-        },
-        Request::Fork(request) => match fork::fork(&request) {
-            Ok(report) => Response::Forked(Box::new(report)),
-            Err(failure) => refused(failure),
-        },
-        Request::Wake(request) => match wake::wake(&request) {
-            Ok(report) => Response::Woken(Box::new(report)),
-            Err(failure) => refused(failure),
-        },
-        Request::Connect(request) => Response::Connected(connect::connect(request)),
-        Request::Timings => Response::Timings(timings::timings()),
-        Request::Shutdown { ending } => {
-            let target = match ending {
-                Ending::PowerOff => "poweroff.target",
-                Ending::Reboot => "reboot.target",
-            };
-            match systemd::start_irreversibly(target) {
-                Ok(()) => Response::ShuttingDown,
-                Err(failure) => refused(failure),
-            }
+fn respond(request: Request, commands: &mut Commands) -> Response {
+    let answered = match request {
+        Request::Hello => Ok(Response::Hello(hello())),
+        Request::Identify { nonce } => {
+            identify::evidence(nonce).map(|evidence| Response::Identity(Box::new(evidence)))
         }
-    }
+        Request::Fork(request) => {
+            commands.end_all();
+            fork::fork(&request).map(|report| Response::Forked(Box::new(report)))
+        }
+        Request::Wake(request) => {
+            wake::wake(&request).map(|report| Response::Woken(Box::new(report)))
+        }
+        Request::Connect(request) => Ok(Response::Connected(connect::connect(request))),
+        Request::Timings => Ok(Response::Timings(timings::timings())),
+        Request::ExecStart(request) => commands
+            .start(&request)
+            .map(|session| Response::Started { session }),
+        Request::ExecPoll(request) => commands.poll(&request).map(Response::ExecOutput),
+        Request::ExecSignal(request) => commands.signal(&request).map(|()| Response::Signalled),
+        Request::Shutdown { ending } => shutdown(ending),
+    };
+    answered.unwrap_or_else(refused)
+}
+
+fn shutdown(ending: Ending) -> Result<Response, Failure> {
+    let target = match ending {
+        Ending::PowerOff => "poweroff.target",
+        Ending::Reboot => "reboot.target",
+    };
+    systemd::start_irreversibly(target)?;
+    Ok(Response::ShuttingDown)
 }
 
 fn hello() -> Hello {

@@ -1,5 +1,6 @@
 //! The agent as a process: what is asked for happens, as seen from outside of it.
 
+mod commands;
 mod machine;
 
 use machine::{Machine, outcome};

@@ -6,6 +6,7 @@ use stampo_core::identity::Verdict;
 use stampo_core::names::{GuestName, NamePattern, VersionRef};
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
+use std::io::{Read, Write};
 
 /// Make clones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,28 +121,42 @@ pub struct ResizeRequest {
     pub disk_size: Option<ByteSize>,
 }
 
-/// Run a command through the guest agent.
+/// Run a command in a running guest, through an agent in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// The guest.
     pub guest: GuestName,
-    /// Program and arguments.
+    /// Program and arguments; no shell.
     pub argv: Vec<String>,
-    /// Standard input.
-    pub input: Vec<u8>,
-    /// How long it may take.
-    pub timeout_s: u64,
+    /// `NAME=value`. Needs stampo's agent, as do the next two.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// The directory that it starts in; `/` when not given.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// A user of the guest; root when not given.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// How long it may run, in seconds. QEMU's agent is given a minute where none is said.
+    #[serde(default)]
+    pub timeout_s: Option<u64>,
+    /// Pass input on also where that means to read it to its end first: with QEMU's agent.
+    #[serde(default)]
+    pub stdin_first: bool,
 }
 
-/// What a command gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExecReply {
-    /// Its exit code.
-    pub exit_code: i32,
-    /// Standard output.
-    pub stdout: Vec<u8>,
-    /// Standard error.
-    pub stderr: Vec<u8>,
+/// What a command in a guest is connected to, on the client's side. A remote client carries the
+/// four over one connection; nothing here is a file descriptor.
+pub struct ExecStreams<'a> {
+    /// Its standard input, if it has one. May be read ahead, and by another thread.
+    pub stdin: Option<Box<dyn Read + Send>>,
+    /// Takes its standard output as it comes; after the end with QEMU's agent.
+    pub stdout: &'a mut dyn Write,
+    /// Takes its standard error in the same way.
+    pub stderr: &'a mut dyn Write,
+    /// A signal to send to the command now, by Linux's number. Asked several times a second, but
+    /// not with QEMU's agent, which can send none.
+    pub signal: &'a mut dyn FnMut() -> Option<i32>,
 }
 
 /// Every identity item of a guest, compared with all other guests.

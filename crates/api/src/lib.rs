@@ -15,7 +15,7 @@ pub mod store;
 pub mod template;
 
 pub use guest::{
-    Boot, CloneRequest, ExecReply, ExecRequest, FactVerdict, Guest, Passport, ResizeRequest,
+    Boot, CloneRequest, ExecRequest, ExecStreams, FactVerdict, Guest, Passport, ResizeRequest,
     StopReply,
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
@@ -108,8 +108,10 @@ pub trait Api: PoolApi + Send + Sync {
     /// Waits until everything that starts with a running guest's system has started, as an agent in
     /// it says, for at most `timeout_s`.
     fn wait_system(&self, guest: &GuestName, timeout_s: u64) -> Reply<Boot>;
-    /// Runs a command through the guest agent.
-    fn exec(&self, request: ExecRequest) -> Reply<ExecReply>;
+    /// Runs a command in a running guest through an agent in it, and passes on what goes in and
+    /// out. Its exit code, `128 + signal` when a signal ended it. When the client goes away, the
+    /// command is ended within a minute; QEMU's agent lets it go on.
+    fn exec(&self, request: ExecRequest, streams: ExecStreams<'_>) -> Reply<i32>;
     /// Reads a file of a guest: through the agent when it runs, from its disk when it does not.
     fn read_file(&self, guest: &GuestName, path: &str) -> Reply<Vec<u8>>;
     /// Writes a file of a guest: through the agent when it runs, to its disk when it does not.

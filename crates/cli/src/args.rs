@@ -390,12 +390,21 @@ pub struct ExecArgs {
     /// Program and arguments; no shell.
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
-    /// How long it may take, in seconds.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    pub timeout: u64,
-    /// Pass standard input on.
+    /// How long it may run, in seconds. Through qemu-guest-agent: 60 when not given.
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Pass standard input on from a terminal too, and to qemu-guest-agent.
     #[arg(short, long)]
     pub interactive: bool,
+    /// The guest's user to run it as; root when not given.
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// The directory to run it in; / when not given.
+    #[arg(short, long, value_name = "DIRECTORY")]
+    pub workdir: Option<String>,
+    /// A variable for its environment; may be repeated.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
 }
 
 /// `cp`.

@@ -8,6 +8,7 @@
 //! is not its business. What an engine test can steer is in `sim/steer.rs`.
 
 mod agent;
+mod commands;
 mod memory;
 mod start;
 mod state;
@@ -52,7 +53,7 @@ impl SimDriver {
         self.change(id, |guest| guest.manners = manners)
     }
 
-    /// What the agent answers when `program` (the first of `argv`) is run. Without a script the
+    /// What the agents answer when `program` (the first of `argv`) is run. Without a script the
     /// answer is exit code 0 and no output.
     pub fn script_exec(
         &self,
@@ -393,7 +394,12 @@ impl Driver for SimDriver {
             self.change(id, |kept| {
                 kept.inside = guest.inside;
                 kept.files = guest.files;
+                kept.commands = guest.commands;
             })?;
+            // As a real driver gives it.
+            if let Response::Refused(refusal) = response {
+                return Err(agent::failed(refusal.why));
+            }
             Ok(response)
         })
     }

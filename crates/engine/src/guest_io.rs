@@ -1,9 +1,9 @@
-//! Commands and files of guests: through the agent while they run, on their disk while they don't.
+//! Files and the console of guests: through the agent while they run, on their disk while they don't.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::names::GuestName;
-use stampo_driver::{DriverError, ExecOutcome, ExecRequest, Power};
+use stampo_driver::{DriverError, Power};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,30 +13,8 @@ pub const FILE_LIMIT_BYTES: u64 = 1 << 30;
 const AGENT_FILE_LIMIT_BYTES: usize = 64 << 20;
 /// How long the agent may take for a file.
 const FILE_TIME: Duration = Duration::from_secs(300);
-/// How long the agent is waited for before a command.
-const AGENT_WAIT: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Runs a command through the guest agent.
-    pub fn exec(
-        &self,
-        name: &GuestName,
-        request: &ExecRequest,
-    ) -> Result<ExecOutcome, EngineError> {
-        let row = self.ready_guest(name, "reach")?;
-        if request.argv.is_empty() {
-            let why = "name a program".to_owned();
-            return Err(EngineError::Usage {
-                act: format!("run a command in {name}"),
-                why,
-            });
-        }
-        self.store
-            .write(|tx| self.audit(tx, "exec", name.as_str(), &request.argv[0]))?;
-        self.driver.agent_ping(row.id, AGENT_WAIT)?;
-        Ok(self.driver.agent_exec(row.id, request)?)
-    }
-
     /// The socket of a running guest's serial console.
     pub fn console(&self, name: &GuestName) -> Result<PathBuf, EngineError> {
         let row = self.guest_row(name)?;

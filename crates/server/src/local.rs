@@ -8,9 +8,9 @@ use crate::problem::problem;
 use crate::tender;
 use stampo_api::{
     AcceptRequest, Api, AuditRecord, Boot, BuildRequest, Check, CheckStatus, CloneRequest,
-    DoctorReport, ExecReply, ExecRequest, GcReport, Guest, ImportRequest, Kind, Operation, Outcome,
-    Passport, Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan,
-    SealRequest, StopReply, Verification, Version, Watch,
+    DoctorReport, ExecRequest, ExecStreams, GcReport, Guest, ImportRequest, Kind, Operation,
+    Outcome, Passport, Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest,
+    SealPlan, SealRequest, StopReply, Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{State, Verb};
@@ -20,8 +20,8 @@ use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
 use stampo_driver_qemu::doctor::{DoctorOptions, Status, checks};
 use stampo_engine::{
-    Build, Engine, EngineError, Flatten, Freeze, Import, ImportSource, Removal, Resize, Scrub,
-    ScrubOptions, Seal, Verify,
+    Build, Engine, EngineError, Flatten, Freeze, GuestCommand, Import, ImportSource, Removal,
+    Resize, Scrub, ScrubOptions, Seal, Streams, Verify,
 };
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, OperationRow, VersionRow};
@@ -456,22 +456,24 @@ impl Api for Local {
         convert::boot(self.engine.wait_system(guest, timeout))
     }
 
-    fn exec(&self, request: ExecRequest) -> Reply<ExecReply> {
-        let to_driver = stampo_driver::ExecRequest {
+    fn exec(&self, request: ExecRequest, streams: ExecStreams<'_>) -> Reply<i32> {
+        let command = GuestCommand {
             argv: request.argv,
-            input: request.input,
-            timeout: Duration::from_secs(request.timeout_s),
+            env: request.env,
+            cwd: request.cwd,
+            user: request.user,
+            limit: request.timeout_s.map(Duration::from_secs),
         };
-        let name = request.guest.as_str();
-        let outcome = self
-            .engine
-            .exec(&request.guest, &to_driver)
-            .map_err(self.refuse("exec", name))?;
-        Ok(ExecReply {
-            exit_code: outcome.exit_code,
-            stdout: outcome.stdout,
-            stderr: outcome.stderr,
-        })
+        let streams = Streams {
+            stdin: streams.stdin,
+            stdin_first: request.stdin_first,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+            signal: streams.signal,
+        };
+        self.engine
+            .exec(&request.guest, &command, streams)
+            .map_err(self.refuse("exec", request.guest.as_str()))
     }
 
     fn read_file(&self, guest: &GuestName, path: &str) -> Reply<Vec<u8>> {

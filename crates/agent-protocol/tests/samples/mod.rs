@@ -61,6 +61,36 @@ pub fn woken() -> WakeReport {
     }
 }
 
+pub fn command() -> ExecStart {
+    ExecStart {
+        argv: Few::first(["sh".to_owned(), "-c".to_owned(), "echo ä".to_owned()]),
+        env: Few::first(["LANG=C.UTF-8".to_owned()]),
+        cwd: Some("/srv".to_owned()),
+        user: Some("www-data".to_owned()),
+        limit_ms: Some(60_000),
+    }
+}
+
+pub fn poll(stdin: &[u8]) -> ExecPoll {
+    ExecPoll {
+        session: 7,
+        stdin: Chunk::first(stdin),
+        close_stdin: true,
+        wait_ms: 100,
+    }
+}
+
+pub fn output(exit: Option<i32>) -> ExecOutput {
+    ExecOutput {
+        stdout: Chunk::first(&[0xff; CHUNK_BYTES]),
+        stderr: Chunk::first(&[0; CHUNK_BYTES]),
+        stdin_kept: 5,
+        stdin_closed: false,
+        exit,
+        timed_out: false,
+    }
+}
+
 /// What an honest agent answers to [`fork`].
 pub fn report() -> ForkReport {
     let request = fork();

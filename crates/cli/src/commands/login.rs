@@ -2,17 +2,14 @@
 
 use super::Session;
 use crate::args::{ExecArgs, SshArgs};
-use stampo_api::{ExecRequest, Kind, Problem};
+use stampo_api::{ExecRequest, ExecStreams, Kind, Problem};
 use stampo_core::names::GuestName;
-use std::io::{Read, Write};
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// The most that is passed on as standard input.
-const INPUT_LIMIT_BYTES: u64 = 16 << 20;
-
-/// Where the driver cuts what a command prints.
-const OUTPUT_LIMIT_BYTES: usize = 16 << 20;
+/// Linux's number, on every architecture.
+const SIGINT: i32 = 2;
 
 /// `ssh`: becomes the ssh program, with the guest's host keys pinned.
 pub fn ssh(session: &Session, args: &SshArgs) -> Result<ExitCode, Problem> {
@@ -72,45 +69,52 @@ pub(super) fn run_in(
     session: &Session,
     guest: &GuestName,
     command: &[String],
-    _user: Option<&str>,
-    _interactive: bool,
+    user: Option<&str>,
+    interactive: bool,
     timeout_s: u64,
 ) -> Result<i32, Problem> {
-    let reply = session.api.exec(ExecRequest {
+    let request = ExecRequest {
         guest: guest.clone(),
         argv: command.to_vec(),
-        input: Vec::new(),
-        timeout_s,
-    })?;
-    let failed =
-        |error: std::io::Error| Problem::new(Kind::Failed, format!("pass data on: {error}"));
-    std::io::stdout().write_all(&reply.stdout).map_err(failed)?;
-    std::io::stderr().write_all(&reply.stderr).map_err(failed)?;
-    Ok(reply.exit_code)
+        env: Vec::new(),
+        cwd: None,
+        user: user.map(str::to_owned),
+        timeout_s: Some(timeout_s),
+        stdin_first: interactive,
+    };
+    connected(session, request)
 }
 
 /// `exec`: the guest's exit code is ours.
 pub fn exec(session: &Session, args: &ExecArgs) -> Result<ExitCode, Problem> {
-    let failed =
-        |error: std::io::Error| Problem::new(Kind::Failed, format!("pass data on: {error}"));
-    let mut input = Vec::new();
-    if args.interactive {
-        std::io::stdin()
-            .take(INPUT_LIMIT_BYTES)
-            .read_to_end(&mut input)
-            .map_err(failed)?;
-    }
     let request = ExecRequest {
         guest: args.guest.clone(),
         argv: args.command.clone(),
-        input,
+        env: args.env.clone(),
+        cwd: args.workdir.clone(),
+        user: args.user.clone(),
         timeout_s: args.timeout,
+        stdin_first: args.interactive,
     };
-    let reply = session.api.exec(request)?;
-    if reply.stdout.len().max(reply.stderr.len()) >= OUTPUT_LIMIT_BYTES {
-        session.note("note: the agent passes on 16 MiB at most, and this was cut; use stampo ssh");
-    }
-    std::io::stdout().write_all(&reply.stdout).map_err(failed)?;
-    std::io::stderr().write_all(&reply.stderr).map_err(failed)?;
-    Ok(ExitCode::from(u8::try_from(reply.exit_code).unwrap_or(1)))
+    let code = connected(session, request)?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Runs a command that is connected to our own input, output and interrupts.
+fn connected(session: &Session, request: ExecRequest) -> Result<i32, Problem> {
+    crate::signals::install();
+    let stdin = std::io::stdin();
+    let pass_on = request.stdin_first || !stdin.is_terminal();
+    let mut told = false;
+    let mut interrupt = || {
+        let first = crate::signals::interrupted() && !std::mem::replace(&mut told, true);
+        first.then_some(SIGINT)
+    };
+    let streams = ExecStreams {
+        stdin: pass_on.then(|| Box::new(stdin) as _),
+        stdout: &mut std::io::stdout(),
+        stderr: &mut std::io::stderr(),
+        signal: &mut interrupt,
+    };
+    session.api.exec(request, streams)
 }

@@ -4,6 +4,7 @@
 //! with a real driver; a test can make it lie. Every answer passes through the protocol's own
 //! encoding, so nothing is simulated that a real agent could not say.
 
+use super::commands;
 use super::state::Guest;
 use crate::{DriverError, MemoryImage};
 use serde::{Deserialize, Serialize};
@@ -247,16 +248,19 @@ const STARTED: Timings = Timings {
     finished_ms: Some(2),
 };
 
+pub(super) fn failed(why: String) -> DriverError {
+    DriverError::Program {
+        program: "stampo's agent in the guest".to_owned(),
+        why,
+    }
+}
+
 /// What the agent answers, and what becomes of the guest by it.
 pub(super) fn answer(
     guest: &mut Guest,
     request: &Request,
     manners: ForkManners,
 ) -> Result<Response, DriverError> {
-    let failed = |why: String| DriverError::Program {
-        program: "stampo's agent in the guest".to_owned(),
-        why,
-    };
     // What a real driver could not send is not asked either.
     encode_request(1, request).map_err(|e| failed(e.to_string()))?;
     let up = !guest.links_down;
@@ -275,6 +279,9 @@ pub(super) fn answer(
         Request::Wake(request) => wake(guest, request, manners),
         Request::Connect(_) => connect(guest, manners),
         Request::Timings => Response::Timings(guest.timings.clone().unwrap_or(STARTED)),
+        Request::ExecStart(request) => commands::start(guest, request),
+        Request::ExecPoll(request) => commands::poll(guest, request),
+        Request::ExecSignal(request) => commands::signal(guest, request),
         Request::Shutdown { .. } => Response::ShuttingDown,
     };
     if manners == ForkManners::Silent {

@@ -4,6 +4,7 @@
 //! when a process dies, however it dies.
 
 use super::agent::Inside;
+use super::commands::Running;
 use super::steer::Manners;
 use crate::{DriverError, Ensured, GuestDefinition, Power, Readiness};
 use rustix::fs::{FlockOperation, flock};
@@ -42,6 +43,9 @@ pub(super) struct Guest {
     /// What its own agent says of its start.
     #[serde(default)]
     pub timings: Option<Timings>,
+    /// What its own agent runs, by session.
+    #[serde(default)]
+    pub commands: BTreeMap<u64, Running>,
     /// Program → exit code, standard output, standard error.
     pub answers: BTreeMap<String, (i32, Vec<u8>, Vec<u8>)>,
     /// Files written through the agent.
@@ -60,6 +64,7 @@ impl Guest {
             resumed: false,
             inside: Inside::default(),
             timings: None,
+            commands: BTreeMap::new(),
             answers: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -89,6 +94,7 @@ impl Guest {
 
     /// Ends its process.
     pub fn end(&mut self) {
+        self.commands.clear();
         self.run = None;
         self.hold = None;
     }

@@ -13,6 +13,7 @@ mod cancel;
 mod cases;
 mod clean;
 mod collect;
+mod commands;
 mod crash;
 mod downloads;
 mod faults;
@@ -102,6 +103,18 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_new_guest_that_is_trashed_too_stays_for_its_own_time",
             collect::a_new_guest_that_is_trashed_too_stays_for_its_own_time,
+        ),
+        trial(
+            "what_a_command_is_given_and_writes_is_passed_on_whole",
+            commands::what_a_command_is_given_and_writes_is_passed_on_whole,
+        ),
+        trial(
+            "a_signal_ends_a_command_that_waits_for_input",
+            commands::a_signal_ends_a_command_that_waits_for_input,
+        ),
+        trial(
+            "a_command_whose_output_nobody_takes_is_ended",
+            commands::a_command_whose_output_nobody_takes_is_ended,
         ),
         trial(
             "of_several_guests_none_goes_when_one_runs",

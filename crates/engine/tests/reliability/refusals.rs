@@ -8,8 +8,7 @@ use stampo_core::lifecycle::{State, Verb};
 use stampo_core::names::NamePattern;
 use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
-use stampo_driver::ExecRequest;
-use stampo_engine::{Engine, EngineError, ImportSource, Resize};
+use stampo_engine::{Engine, EngineError, GuestCommand, ImportSource, Resize, Streams};
 use stampo_guest::seal::Selection;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -369,12 +368,15 @@ pub fn a_base_with_linked_clones_is_refused_with_their_names() {
     };
     let clones: Vec<&str> = clones.iter().map(|name| name.as_str()).collect();
     assert_eq!(clones, ["app", "gone"]);
-    let none = ExecRequest {
-        argv: Vec::new(),
-        input: Vec::new(),
-        timeout: Duration::from_secs(1),
+    let streams = Streams {
+        stdin: None,
+        stdin_first: false,
+        stdout: &mut std::io::sink(),
+        stderr: &mut std::io::sink(),
+        signal: &mut || None,
     };
-    let error = engine.exec(&name("app"), &none).expect_err("no program");
+    let error = engine.exec(&name("app"), &GuestCommand::default(), streams);
+    let error = error.expect_err("no program");
     assert!(matches!(error, EngineError::Usage { .. }), "{error:?}");
 }
 
