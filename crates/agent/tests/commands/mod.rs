@@ -172,6 +172,8 @@ fn input_that_nobody_takes_is_kept_and_no_more_is_taken() {
     );
     let output = poll_with(&mut machine, session, b"lost", false);
     assert!(output.stdin_closed && output.stdin_kept == 0);
+    // Neither ends by itself soon.
+    assert_eq!(machine.hang_up(), Some(0));
 }
 
 #[test]
