@@ -5,7 +5,7 @@
 //! | OpenSSH's server | the template's host keys | SIGHUP: it starts itself anew (sshd(8)); restarted where systemd listens for it |
 //! | systemd-journald | the machine-id, the boot id | restarted |
 //! | systemd-resolved | answers from the template's network | SIGUSR2 (systemd-resolved.service(8)) |
-//! | systemd-networkd, NetworkManager, dhcpcd | the lease, and a client id made of the machine-id | restarted, what they stored removed |
+//! | systemd-networkd, NetworkManager, dhcpcd | the lease, and a client id made of the machine-id | killed and restarted, what they stored removed |
 //! | ISC dhclient, dhcpcd below ifupdown | the same | ended; `connect.rs` starts it anew |
 //! | rsyslog, syslog-ng | the host name | SIGHUP |
 //!
@@ -47,8 +47,10 @@ pub(crate) fn system_log() -> Step {
 }
 
 /// What DHCP clients store of the template's lease and of who they are.
-const STORED: [(&str, &[&str]); 5] = [
+const STORED: [(&str, &[&str]); 6] = [
     ("/run/systemd/netif/leases", &[""]),
+    // Some versions ask for the address that they find here.
+    ("/run/systemd/netif/links", &[""]),
     ("/var/lib/dhcp", &[".leases"]),
     ("/var/lib/dhclient", &[".leases"]),
     (
@@ -58,9 +60,22 @@ const STORED: [(&str, &[&str]); 5] = [
     ("/var/lib/dhcpcd", &["duid", "secret", ".lease", ".lease6"]),
 ];
 
-/// The DHCP client forgets its lease.
+/// Services that are DHCP clients.
+const DHCP_SERVICES: [&str; 3] = [
+    "systemd-networkd.service",
+    "NetworkManager.service",
+    "dhcpcd.service",
+];
+
+/// The DHCP client forgets its lease. None is left running: once the link is up it would ask for the
+/// template's address, with the template's client id, before systemd has come to restart it.
 pub(crate) fn dhcp_client() -> Step {
-    for pid in clients_of_ifupdown() {
+    let services = DHCP_SERVICES.map(main_process);
+    let told = restart_running(&DHCP_SERVICES)?;
+    for pid in clients_of_ifupdown()
+        .into_iter()
+        .chain(services.into_iter().flatten())
+    {
         // One that has ended meanwhile holds no lease.
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -71,12 +86,7 @@ pub(crate) fn dhcp_client() -> Step {
             }
         }
     }
-    let units = [
-        "systemd-networkd.service",
-        "NetworkManager.service",
-        "dhcpcd.service",
-    ];
-    restart_running(&units)
+    Ok(told)
 }
 
 /// DHCP clients that ifupdown starts, by their names: ISC's, and Debian 13's. The second one may also
