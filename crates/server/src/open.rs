@@ -111,8 +111,13 @@ fn note(recovered: &Recovered) -> String {
         error,
     } = recovered;
     match (state, error) {
-        (OperationState::Done, _) => {
+        (OperationState::Done, None) => {
             format!("note: {kind} {subject}, which was interrupted, is done now")
+        }
+        (OperationState::Done, Some(error)) => {
+            format!(
+                "note: {kind} {subject}, which was interrupted, is done now but for this: {error}"
+            )
         }
         (_, Some(error)) => format!("note: {kind} {subject} was interrupted: {error}"),
         _ => format!("note: {kind} {subject} was interrupted{}", left_by(kind)),
