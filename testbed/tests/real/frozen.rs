@@ -221,7 +221,7 @@ fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() {
     let canaries = Canaries::publish(&stampo, "web", "examples/web.toml");
     let ground = frozen(&stampo);
     let made = ["memory", "state", "disk.qcow2"].map(|name| ground.image.path().join(name));
-    canaries.assert_absent(&[made.as_slice(), &[ground.base.clone()]].concat());
+    canaries.assert_absent(&[made.as_slice(), std::slice::from_ref(&ground.base)].concat());
     let files =
         || ["memory", "state", "disk.qcow2"].map(|name| digest(&ground.image.path().join(name)));
     let before = files();
