@@ -7,6 +7,7 @@
 //! Long work is an *operation*: a call that starts one returns at once, and
 //! [`Api::follow`] reports its events until it ends.
 
+pub mod channel;
 pub mod guest;
 pub mod operation;
 pub mod pool;
@@ -14,6 +15,7 @@ pub mod problem;
 pub mod store;
 pub mod template;
 
+pub use channel::{Channel, ChannelApi};
 pub use guest::{
     Boot, CloneRequest, ExecRequest, ExecStreams, FactVerdict, Guest, Passport, ResizeRequest,
     StopReply,
@@ -41,7 +43,7 @@ use std::path::PathBuf;
 pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
-pub trait Api: PoolApi + Send + Sync {
+pub trait Api: ChannelApi + PoolApi + Send + Sync {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
 

@@ -165,12 +165,35 @@ pub enum TemplateCommand {
     Restore(VersionArg),
     /// Free the bytes of a retired or draft version.
     Purge(VersionArg),
+    /// Names such as web:stable for one version, which can be moved to another.
+    #[command(subcommand)]
+    Channel(ChannelCommand),
     /// List versions.
     Ls(PsArgs),
     /// Show everything about a version.
     Show(VersionArg),
     /// Show what is inside a version's disk.
     Inspect(VersionArg),
+}
+
+/// Channels.
+#[derive(Debug, Subcommand)]
+pub enum ChannelCommand {
+    /// Point a channel to a published version, making it if it is missing.
+    Set {
+        /// NAME:CHANNEL, as in web:stable.
+        channel: VersionRef,
+        /// NAME or NAME@NUMBER, of the same template.
+        version: VersionRef,
+    },
+    /// List channels and where they point.
+    Ls,
+    /// Forget channels.
+    Rm {
+        /// NAME:CHANNEL.
+        #[arg(required = true)]
+        channels: Vec<VersionRef>,
+    },
 }
 
 /// Operations.

@@ -10,6 +10,7 @@ mod boot;
 mod born;
 mod build;
 mod change;
+mod channel;
 mod clone;
 mod download_lock;
 mod edit;

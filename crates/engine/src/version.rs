@@ -33,6 +33,10 @@ impl Engine {
         let template = tx
             .template(&reference.template)?
             .ok_or_else(|| missing("template"))?;
+        if let VersionSelect::Channel(name) = &reference.select {
+            let found = self.version_of_channel(tx, &reference.template, name)?;
+            return found.ok_or_else(|| missing("channel"));
+        }
         let versions = tx.versions_of(template.id)?;
         let fits = |row: &VersionRow| match &reference.select {
             VersionSelect::Number(number) => row.number == *number,
@@ -42,7 +46,6 @@ impl Engine {
         };
         let what = match (&reference.select, bare) {
             (VersionSelect::Latest, Bare::Clonable) => "a published version of",
-            (VersionSelect::Channel(_), _) => "channel",
             _ => "version",
         };
         versions.into_iter().find(fits).ok_or_else(|| missing(what))

@@ -4,6 +4,7 @@
 //! become problems, and what was refused or failed is in the audit.
 
 mod answer;
+mod channels;
 mod convert;
 mod home;
 mod local;

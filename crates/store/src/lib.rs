@@ -9,6 +9,7 @@
 //! only recorded here.
 
 mod audit;
+mod channels;
 mod check;
 mod connection;
 mod convert;
@@ -28,6 +29,7 @@ mod templates;
 mod versions;
 
 pub use audit::{AuditEntry, AuditRow};
+pub use channels::ChannelRow;
 pub use connection::{Store, StoreError, Tx};
 pub use exceptions::ExceptionRow;
 pub use facts::FactRow;

@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -170,4 +170,16 @@ CREATE TABLE leases (
     row_sum INTEGER
 );
 CREATE INDEX guests_pooled ON guests (state) WHERE state = 'pooled';
+";
+
+/// Pointers from a name to a version.
+const V6: &str = "
+CREATE TABLE channels (
+    template_id TEXT NOT NULL REFERENCES templates (id),
+    name TEXT NOT NULL,
+    version_id TEXT NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    moved_ms INTEGER NOT NULL,
+    row_sum INTEGER,
+    PRIMARY KEY (template_id, name)
+);
 ";

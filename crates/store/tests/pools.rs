@@ -1,10 +1,10 @@
 //! Pools and leases as they are written and read back.
 
-use stampo_core::ids::GuestId;
+use stampo_core::ids::{GuestId, VersionId};
 use stampo_core::lease::{Ending, Lease, Span};
 use stampo_core::plan::CloneSpec;
 use stampo_core::pool::{Depth, Pool};
-use stampo_store::{LeaseRow, PoolRow, Store, StoreError};
+use stampo_store::{ChannelRow, LeaseRow, PoolRow, Store, StoreError};
 use uuid::Uuid;
 
 fn pool(name: &str) -> PoolRow {
@@ -53,6 +53,26 @@ fn pools_come_back_as_they_were_written() {
     assert_eq!(all(&store), [rows[0].clone()]);
     let damaged = store.read(|tx| tx.damaged_rows()).expect("checked");
     assert_eq!(damaged, [], "every row has its checksum");
+}
+
+#[test]
+fn a_channel_is_of_a_version() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&dir.path().join("catalog.db")).expect("opens");
+    let template = store
+        .write(|tx| tx.ensure_template(&"web".parse().expect("a name"), 1))
+        .expect("a template");
+    let row = ChannelRow {
+        template_id: template.id,
+        template: template.name,
+        name: "stable".parse().expect("a name"),
+        version: VersionId(Uuid::from_u128(7)),
+        moved_ms: 1,
+    };
+    let of_nothing = store.write(|tx| tx.put_channel(&row));
+    assert!(of_nothing.is_err(), "there is no such version");
+    let left = store.read(|tx| tx.channels()).expect("read");
+    assert_eq!(left, []);
 }
 
 #[test]

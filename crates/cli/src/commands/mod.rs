@@ -1,5 +1,6 @@
 //! One file per verb. Each turns its arguments into a request and prints the reply.
 
+mod channel;
 mod clone;
 mod console;
 mod doctor;

@@ -1,6 +1,6 @@
 //! `template …`.
 
-use super::Session;
+use super::{Session, channel};
 use crate::args::{
     AcceptArgs, BuildArgs, DiskBusArg, FirmwareArg, Format, ImportArgs, PsArgs, SealArgs,
     TemplateCommand,
@@ -81,6 +81,7 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
             print_changed(session, api.restore_version(&args.version))
         }
         TemplateCommand::Purge(args) => print_changed(session, api.purge(&args.version)),
+        TemplateCommand::Channel(command) => channel::run(session, command),
         TemplateCommand::Ls(args) => list(session, &args),
         TemplateCommand::Show(args) => {
             let version = api.version(&args.version)?;

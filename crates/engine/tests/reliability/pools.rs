@@ -13,7 +13,7 @@ use stampo_core::plan::CloneSpec;
 use stampo_core::pool::{Depth, Pool};
 use stampo_driver::Power;
 use stampo_driver::sim::{ForkManners, SimDriver};
-use stampo_engine::{Agreed, Engine, EngineError, PoolChange, Tending};
+use stampo_engine::{Agreed, Engine, EngineError, PoolChange, Tending, Unwatched};
 use stampo_store::GuestRow;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,6 +40,7 @@ pub fn trials() -> Vec<Trial> {
         trial("what_no_member_can_be_made_of_is_refused", refusals),
         trial("two_who_take_get_two", two_takers),
         trial("members_of_a_lost_catalog_go", lost_catalog),
+        trial("a_channel_is_followed", follows_channel),
         trial("a_lease_ends_its_guest", lease_ends),
         trial("a_guest_goes_with_whom_it_is_tied_to", tied),
         trial("a_lease_can_be_cleared_and_extended", extended),
@@ -459,6 +460,63 @@ fn two_takers() {
     });
     assert_ne!(taken[0], taken[1]);
     assert_eq!(ready(&home.engine()).len(), 2);
+}
+
+/// A pool of a channel goes where the channel goes, and has nothing when its version is withdrawn.
+fn follows_channel() {
+    let home = frozen_home();
+    let engine = home.engine();
+    let stable = reference("web:stable");
+    let refused = |result: Result<(), EngineError>, word: &str| {
+        let error = result.expect_err("refused");
+        assert!(error.chain().contains(word), "{}", error.chain());
+    };
+    let set = |to: &str| engine.set_channel(&stable, &reference(to)).map(drop);
+    refused(clone_of_stable(&engine), "web:stable");
+    refused(set("web@7"), "web@7");
+    set("web@1").expect("set");
+    let pool = Pool {
+        from: stable.clone(),
+        ..wanted(Depth::Loaded)
+    };
+    engine.create_pool(&pool).expect("a pool");
+    import(&engine, "web", source()).expect("imported");
+    refused(set("web@2"), "draft");
+    seal(&engine, "web@2").expect("sealed");
+    publish(&engine, "web@2").expect("published");
+    fill(&engine).expect("filled");
+    let of = |number: &str| {
+        engine
+            .version_row(&reference(number))
+            .expect("a version")
+            .id
+    };
+    let are_of = |number: &str| {
+        let members = pooled(&engine);
+        members.len() == 2 && members.iter().all(|row| row.version == of(number))
+    };
+    assert!(are_of("web@1"), "the newest is not what the channel means");
+    let freeze_it = engine
+        .submit_freeze(&reference("web@2"))
+        .expect("submitted");
+    engine.run_freeze(freeze_it, &Unwatched).expect("frozen");
+    set("web@2").expect("moved");
+    fill(&engine).expect("filled");
+    assert!(are_of("web@2"));
+    engine
+        .change_version(&reference("web@2"), Verb::Retire)
+        .expect("retired");
+    tend(&engine).expect("tended");
+    assert_eq!(pooled(&engine), []);
+    refused(clone_of_stable(&engine), "retired");
+    engine.remove_channel(&stable).expect("removed");
+    assert_eq!(engine.channels().expect("read"), []);
+}
+
+fn clone_of_stable(engine: &Engine) -> Result<(), EngineError> {
+    let spec = CloneSpec::default();
+    let unwatched = &Unwatched;
+    clone_of(engine, "web:stable", "one", &spec, unwatched).map(drop)
 }
 
 /// Nobody knows their pool any more, so they go; what was taken is found again.
