@@ -258,6 +258,10 @@ impl Default for Stampo {
 impl Drop for Stampo {
     /// Ends every guest, also after a failed test.
     fn drop(&mut self) {
+        // Else what keeps them would make new members.
+        for pool in self.run(&["pool", "ls", "-q", "-o", "name"]).stdout.lines() {
+            self.run(&["pool", "rm", pool]);
+        }
         let listed = self.run(&["ps", "--all", "-o", "name"]);
         for guest in listed.stdout.lines() {
             if std::thread::panicking() {

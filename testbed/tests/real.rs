@@ -10,5 +10,6 @@ mod real {
     mod importing;
     mod instant;
     mod machine;
+    mod pooled;
     mod web;
 }

@@ -255,5 +255,6 @@ fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() {
     let frozen_mac = one.interfaces[0].mac.to_string();
     ground.clear();
     super::instant::through_the_program(&stampo, &frozen_mac);
+    super::pooled::through_the_program(&stampo);
     assert!(files() == before, "the image is as it was");
 }

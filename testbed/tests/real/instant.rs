@@ -68,7 +68,7 @@ fn channel(stampo: &Stampo, guest: &Value) -> Channel {
     Channel::open(&stampo.home().join("guests").join(id).join("channel.sock"))
 }
 
-fn identify(stampo: &Stampo, guest: &Value) -> Evidence {
+pub(crate) fn identify(stampo: &Stampo, guest: &Value) -> Evidence {
     let nonce = Hex32([4; 32]);
     let limit = Duration::from_secs(300);
     match channel(stampo, guest).ask_until_answered(&Request::Identify { nonce }, limit) {
@@ -77,7 +77,7 @@ fn identify(stampo: &Stampo, guest: &Value) -> Evidence {
     }
 }
 
-fn all_differ(told: &[Evidence]) {
+pub(crate) fn all_differ(told: &[Evidence]) {
     let distinct = |what: &str, of: &dyn Fn(&Evidence) -> String| {
         let values: BTreeSet<String> = told.iter().map(of).collect();
         assert_eq!(values.len(), told.len(), "{what}: {values:?}");
@@ -91,7 +91,7 @@ fn all_differ(told: &[Evidence]) {
     distinct("host key", &|e| e.host_keys[0].public.clone());
 }
 
-fn as_it_was_planned(guest: &Value, told: &Evidence) {
+pub(crate) fn as_it_was_planned(guest: &Value, told: &Evidence) {
     assert_eq!(told.hostname, name(guest));
     assert_eq!(guest["macs"][0], told.interfaces[0].mac.to_string());
     assert_eq!(guest["host_keys"][0], told.host_keys[0].public);
