@@ -34,9 +34,12 @@ pub enum Purpose {
 
 /// Opens the service over `home`, or over the user's own directory.
 pub fn open(home: Option<PathBuf>, purpose: Purpose) -> Result<Opened, Problem> {
-    let (engine, notes) = engine(home, purpose)?;
-    if purpose == Purpose::Work && engine.needs_tending().map_err(|error| problem(&error))? {
-        tender::ensure(engine.home())?;
+    let (engine, mut notes) = engine(home, purpose)?;
+    let is_needed =
+        purpose == Purpose::Work && engine.needs_tending().map_err(|error| problem(&error))?;
+    // What this command is for does not depend on it.
+    if is_needed && let Err(failed) = tender::ensure(engine.home()) {
+        notes.push(format!("note: failed to {}", failed.message));
     }
     Ok(Opened {
         api: Box::new(Local::new(engine)),
