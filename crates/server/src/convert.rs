@@ -55,17 +55,22 @@ pub(crate) fn guest(engine: &Engine, row: &GuestRow) -> Reply<Guest> {
         .store()
         .read(|tx| tx.version(row.version))
         .map_err(store_problem)?;
-    Ok(guest_with(
-        engine,
-        row,
-        label.map_or_else(|| row.version.to_string(), |v| v.label()),
-    ))
+    let lease = engine
+        .store()
+        .read(|tx| tx.lease(row.id))
+        .map_err(store_problem)?;
+    let version = label.map_or_else(|| row.version.to_string(), |v| v.label());
+    let until_ms = lease.map(|row| row.lease.until_ms);
+    Ok(guest_with(engine, row, version, until_ms))
 }
 
-/// As [`guest`], with the version's label known already.
-///
-/// A lease that can't be read is left out: it is not the guest's.
-pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Guest {
+/// As [`guest`], with the version's label and the end of its lease known already.
+pub(crate) fn guest_with(
+    engine: &Engine,
+    row: &GuestRow,
+    version: String,
+    lease_until_ms: Option<i64>,
+) -> Guest {
     let (power, pid) = match engine.power(row) {
         Power::Running { pid, .. } => ("running", Some(pid)),
         Power::Paused { pid, .. } => ("paused", Some(pid)),
@@ -96,7 +101,7 @@ pub(crate) fn guest_with(engine: &Engine, row: &GuestRow, version: String) -> Gu
         host_keys: row.host_keys.clone(),
         created_ms: row.created_ms,
         keep_until_ms: row.keep_until_ms,
-        lease_until_ms: crate::pools::lease_until(engine, row).unwrap_or_default(),
+        lease_until_ms,
         pool: row
             .plan
             .member

@@ -354,11 +354,16 @@ impl Api for Local {
     }
 
     fn guests(&self, all: bool) -> Reply<Vec<Guest>> {
-        let (rows, versions) = self
+        // Read once: there may be very many guests.
+        let (rows, versions, leases) = self
             .engine
             .store()
-            .read(|tx| Ok((tx.guests()?, tx.versions()?)))
+            .read(|tx| Ok((tx.guests()?, tx.versions()?, tx.leases()?)))
             .map_err(store_problem)?;
+        let ends: HashMap<_, _> = leases
+            .iter()
+            .map(|row| (row.lease.guest, row.lease.until_ms))
+            .collect();
         let labels: HashMap<_, _> = versions.iter().map(|v| (v.id, v.label())).collect();
         let label = |row: &GuestRow| {
             labels
@@ -368,7 +373,10 @@ impl Api for Local {
         };
         let shown = rows.iter().filter(|row| all || row.state.is_complete());
         Ok(shown
-            .map(|row| convert::guest_with(&self.engine, row, label(row)))
+            .map(|row| {
+                let ends_ms = ends.get(&row.id).copied();
+                convert::guest_with(&self.engine, row, label(row), ends_ms)
+            })
             .collect())
     }
 

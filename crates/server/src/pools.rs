@@ -1,6 +1,6 @@
 //! The API's part about pools and leases, over an engine in this process.
 
-use crate::convert::{self, store_problem};
+use crate::convert;
 use crate::local::Local;
 use crate::problem::problem;
 use crate::tender;
@@ -118,13 +118,6 @@ impl PoolApi for Local {
             failures: tended.failures,
         })
     }
-}
-
-/// When a guest's lease ends.
-pub(crate) fn lease_until(engine: &stampo_engine::Engine, row: &GuestRow) -> Reply<Option<i64>> {
-    let found = engine.store().read(|tx| tx.lease(row.id));
-    let found = found.map_err(store_problem)?;
-    Ok(found.map(|lease| lease.lease.until_ms))
 }
 
 pub(crate) fn agreed(request: LeaseRequest) -> Agreed {
