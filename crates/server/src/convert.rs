@@ -2,15 +2,32 @@
 
 use crate::problem::problem;
 use stampo_api::{
-    AuditRecord, Boot, Damage, Event, FactVerdict, Finding, GcReport, GcSubject, Guest, Operation,
-    Passport, Reply, ScrubReport, SealChange, SealPlan, Verification, Version,
+    AuditRecord, Boot, Check, CheckStatus, Damage, Event, FactVerdict, Finding, GcReport,
+    GcSubject, Guest, Operation, Passport, Reply, ScrubReport, SealChange, SealPlan, Verification,
+    Version,
 };
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
+use stampo_driver_qemu::doctor::Status;
 use stampo_engine::{Engine, EngineError, PassportOf, Source, Subject, SubjectKind, Teller};
 use stampo_store::{
     AuditRow, EventRow, ExceptionRow, GuestRow, OperationRow, StoreError, VersionRow,
 };
+
+pub(crate) fn check(check: stampo_driver_qemu::doctor::Check) -> Check {
+    Check {
+        id: check.id.to_owned(),
+        status: match check.status {
+            Status::Ok => CheckStatus::Ok,
+            Status::Warn => CheckStatus::Warn,
+            Status::Fail => CheckStatus::Fail,
+            Status::Unknown => CheckStatus::Unknown,
+        },
+        found: check.found,
+        why: check.why.to_owned(),
+        remedy: check.remedy.unwrap_or_default(),
+    }
+}
 
 /// A row of the catalog could not be read.
 pub(crate) fn store_problem(error: StoreError) -> stampo_api::Problem {

@@ -7,10 +7,10 @@ use crate::pools::agreed;
 use crate::problem::problem;
 use crate::tender;
 use stampo_api::{
-    AcceptRequest, Api, AuditRecord, Boot, BuildRequest, Check, CheckStatus, CloneRequest,
-    DoctorReport, ExecRequest, ExecStreams, GcReport, Guest, ImportRequest, Kind, Operation,
-    Outcome, Passport, Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest,
-    SealPlan, SealRequest, StopReply, Verification, Version, Watch,
+    AcceptRequest, Api, AuditRecord, Boot, BuildRequest, CloneRequest, DoctorReport, ExecRequest,
+    ExecStreams, GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport, Problem,
+    Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest,
+    StopReply, Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::{State, Verb};
@@ -18,7 +18,7 @@ use stampo_core::names::{GuestName, VersionRef};
 use stampo_core::plan::ClonePlan;
 use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
-use stampo_driver_qemu::doctor::{DoctorOptions, Status, checks};
+use stampo_driver_qemu::doctor::{DoctorOptions, checks};
 use stampo_engine::{
     Build, Engine, EngineError, Flatten, Freeze, GuestCommand, Import, ImportSource, Removal,
     Resize, Scrub, ScrubOptions, Seal, Streams, Verify,
@@ -162,20 +162,9 @@ impl Api for Local {
             home: self.engine.home().to_owned(),
             driver: Options::default(),
         };
-        let wire = |check: stampo_driver_qemu::doctor::Check| Check {
-            id: check.id.to_owned(),
-            status: match check.status {
-                Status::Ok => CheckStatus::Ok,
-                Status::Warn => CheckStatus::Warn,
-                Status::Fail => CheckStatus::Fail,
-                Status::Unknown => CheckStatus::Unknown,
-            },
-            found: check.found,
-            why: check.why.to_owned(),
-            remedy: check.remedy.unwrap_or_default(),
-        };
+        let checks = checks(&options).into_iter().map(convert::check);
         Ok(DoctorReport {
-            checks: checks(&options).into_iter().map(wire).collect(),
+            checks: checks.collect(),
         })
     }
 
