@@ -5,7 +5,7 @@ use super::guests::GuestLine;
 use crate::args::{
     CloneArgs, CloneHardware, InstantArg, LeaseCommand, PoolCommand, PoolCreateArgs, Sign, TakeArgs,
 };
-use crate::output::{self, Row as _};
+use crate::output;
 use crate::progress::Show;
 use crate::signals;
 use crate::spec::clone_spec;
