@@ -47,9 +47,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Who starts programs of the host.
-const STARTERS: [&str; 9] = [
+const STARTERS: [&str; 10] = [
     // In the guest, not on the host.
     "crates/agent/src/connect.rs",
+    "crates/agent/src/exec/",
     "crates/agent/src/hooks.rs",
     "crates/build/src/",
     "crates/cli/src/commands/login.rs",
@@ -65,7 +66,8 @@ const STARTERS: [&str; 9] = [
 const MOUNTS_IN_THE_GUEST: &str = "crates/agent/src/boot_id.rs";
 
 /// Where `unsafe` is, each with its justification beside it.
-const UNSAFE: [&str; 3] = [
+const UNSAFE: [&str; 4] = [
+    "crates/agent/src/exec/rights.rs",
     "crates/agent/src/random.rs",
     "crates/driver-qemu/src/probe/payload.rs",
     "crates/image/src/intake/sandbox/descriptors.rs",

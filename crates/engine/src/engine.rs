@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use crate::fault::Faults;
 use crate::turns::Turns;
 use stampo_build::{Installer, Mmdebstrap};
+use stampo_core::guest::GuestState;
 use stampo_core::names::GuestName;
 use stampo_core::size::ByteSize;
 use stampo_driver::Driver;
@@ -147,7 +148,13 @@ impl Engine {
     pub(crate) fn ready_guest(&self, name: &GuestName, act: &str) -> Result<GuestRow, EngineError> {
         let row = self.guest_row(name)?;
         if !row.state.is_complete() {
-            let why = format!("it is {}", row.state);
+            let why = match &row.plan.member {
+                Some(member) if row.state == GuestState::Pooled => format!(
+                    "it is pooled, and nobody's yet: stampo pool take {}",
+                    member.pool
+                ),
+                _ => format!("it is {}", row.state),
+            };
             return Err(EngineError::Conflict {
                 act: format!("{act} {name}"),
                 why,

@@ -26,6 +26,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 const SOON_MS: u32 = 50;
 /// The same for one that gets none any more.
 const LATER_MS: u32 = 250;
+/// How much longer than its limit a command is waited for: the agent has to kill it.
+const OVERTIME: Duration = Duration::from_secs(5);
 /// What QEMU's agent is given where no limit was asked for.
 const QEMU_AGENT_LIMIT: Duration = Duration::from_secs(60);
 /// The most that is passed on to QEMU's agent, which takes it in one message.
@@ -79,12 +81,22 @@ impl Engine {
         };
         self.store
             .write(|tx| self.audit(tx, "exec", name.as_str(), program))?;
+        self.exec_in(&row, command, streams)
+    }
+
+    /// Runs a command in the guest of this row, by whichever agent answers.
+    pub(crate) fn exec_in(
+        &self,
+        row: &GuestRow,
+        command: &GuestCommand,
+        streams: Streams<'_>,
+    ) -> Result<i32, EngineError> {
         let plain = command.env.is_empty() && command.cwd.is_none() && command.user.is_none();
-        if self.own_agent_listens(&row, plain)? {
-            let started = self.start_command(&row, command)?;
-            return self.attend(&row, started, command, streams);
+        if self.own_agent_listens(row, plain)? {
+            let started = self.start_command(row, command)?;
+            return self.attend(row, started, command, streams);
         }
-        self.exec_whole(&row, command, streams)
+        self.exec_whole(row, command, streams)
     }
 
     /// Waits for an agent: true for stampo's own, false for QEMU's where that is enough.
@@ -130,7 +142,7 @@ impl Engine {
         command: &GuestCommand,
         mut streams: Streams<'_>,
     ) -> Result<i32, EngineError> {
-        let ended = self.pass_on(row, session, &mut streams);
+        let ended = self.pass_on(row, session, command.limit, &mut streams);
         match ended {
             Ok(output) if output.timed_out => Err(EngineError::Conflict {
                 act: format!("run a command in {}", row.name),
@@ -173,8 +185,10 @@ impl Engine {
         &self,
         row: &GuestRow,
         session: u64,
+        limit: Option<Duration>,
         streams: &mut Streams<'_>,
     ) -> Result<ExecOutput, EngineError> {
+        let begun = Instant::now();
         let mut input = Input::begin(streams.stdin.take());
         let mut kept = 0;
         loop {
@@ -205,6 +219,13 @@ impl Engine {
                 .map_err(EngineError::room("pass on what the command wrote"))?;
             if output.exit.is_some() {
                 return Ok(output);
+            }
+            // The agent ends it in time; one that does not is not waited for.
+            if limit.is_some_and(|limit| begun.elapsed() > limit.saturating_add(OVERTIME)) {
+                return Err(EngineError::Conflict {
+                    act: format!("run a command in {}", row.name),
+                    why: format!("its agent did not end it after {} s", seconds(limit)),
+                });
             }
             kept = output.stdin_kept;
             if output.stdin_closed {

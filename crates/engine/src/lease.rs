@@ -6,14 +6,17 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::exec::{GuestCommand, Streams};
 use crate::pool::Agreed;
 use crate::remove::Removal;
 use stampo_core::guest::GuestState;
+use stampo_core::ids::GuestId;
 use stampo_core::lease::{Due, Ending, Span};
 use stampo_core::names::GuestName;
-use stampo_driver::{ExecRequest, Power};
+use stampo_driver::Power;
 use stampo_image::process_identity::ProcessIdentity;
-use stampo_store::{GuestRow, LeaseRow};
+use stampo_store::{GuestRow, LeaseRow, Tx};
+use std::io::Cursor;
 use std::time::Duration;
 
 /// How long a guest whose lease ended can be brought back, where its lease says so.
@@ -75,21 +78,37 @@ impl Engine {
     pub fn tend_leases(&self) -> Result<Vec<String>, EngineError> {
         let mut failures = Vec::new();
         for (row, lease) in self.leases()? {
-            let done = match lease
-                .lease
-                .due(self.now_ms(), self.is_tied_to_living(&lease))
-            {
-                Due::End => self.end_lease(&row, &lease),
-                Due::Warn => self.warn(&row, &lease),
+            let due = self.due(&lease);
+            if !matches!(due, Due::At(_)) {
+                self.faults.reach("lease.due");
+            }
+            let done = match due {
+                Due::End => self.end_lease(&row),
+                Due::Warn => self.warn(&row),
                 Due::At(_) => Ok(()),
             };
             if let Err(error) = done {
-                let why = error.chain();
-                tracing::warn!(guest = %row.name, error = %why, "its lease was not tended");
-                failures.push(format!("lease of {}: {why}", row.name));
+                failures.push(format!("lease of {}: {}", row.name, error.chain()));
             }
         }
         Ok(failures)
+    }
+
+    fn due(&self, lease: &LeaseRow) -> Due {
+        let lives = self.is_tied_to_living(lease);
+        lease.lease.due(self.now_ms(), lives)
+    }
+
+    /// A guest and its lease as they are in this transaction, if the lease asks for this still.
+    /// Others may have changed it, and removed or renamed the guest, since it was listed.
+    fn still_due(
+        &self,
+        tx: &Tx<'_>,
+        id: GuestId,
+        due: Due,
+    ) -> Result<Option<(GuestRow, LeaseRow)>, EngineError> {
+        let lease = tx.lease(id)?.filter(|lease| self.due(lease) == due);
+        Ok(tx.guest(id)?.zip(lease))
     }
 
     fn is_tied_to_living(&self, lease: &LeaseRow) -> bool {
@@ -102,65 +121,87 @@ impl Engine {
     }
 
     /// Ends a guest. One that something works on is left to that: it is looked at again.
-    fn end_lease(&self, row: &GuestRow, lease: &LeaseRow) -> Result<(), EngineError> {
-        let keep = match lease.lease.ending {
-            Ending::Trash if row.state == GuestState::Trashed => return self.forget_lease(row),
-            Ending::Trash => Some(TRASH_GRACE),
-            Ending::Remove => None,
-        };
-        let removal = Removal { keep, force: true };
-        self.store.write(|tx| {
-            self.audit(
-                tx,
-                "lease end",
-                row.name.as_str(),
-                lease.lease.ending.as_str(),
-            )
+    fn end_lease(&self, listed: &GuestRow) -> Result<(), EngineError> {
+        // One that the driver has lost may run all the same.
+        self.power(listed);
+        let claimed = self.store.write_durably(|tx| {
+            let Some((mut row, lease)) = self.still_due(tx, listed.id, Due::End)? else {
+                return Ok(None);
+            };
+            let keep = (lease.lease.ending == Ending::Trash).then_some(TRASH_GRACE);
+            if keep.is_some() {
+                // Its row stays: with its lease it would end again when it is brought back.
+                tx.delete_lease(row.id)?;
+                if row.state == GuestState::Trashed {
+                    return Ok(None);
+                }
+            }
+            let ending = lease.lease.ending.as_str();
+            self.audit(tx, "lease end", row.name.as_str(), ending)?;
+            let operation = self.claim_unasked(tx, &mut row, Removal { keep, force: true })?;
+            Ok::<_, EngineError>(Some((operation, row)))
         })?;
-        self.remove_all(std::slice::from_ref(&row.name), removal)?;
+        let Some((operation, row)) = claimed else {
+            return Ok(());
+        };
+        self.faults.reach("lease.claimed");
+        self.settle_claimed(operation, &[row])?;
         self.faults.reach("lease.ended");
-        match keep {
-            // Its row is there still, and its lease with it.
-            Some(_) => self.forget_lease(row),
-            None => Ok(()),
-        }
-    }
-
-    fn forget_lease(&self, row: &GuestRow) -> Result<(), EngineError> {
-        self.store.write(|tx| tx.delete_lease(row.id))?;
         Ok(())
     }
 
     /// Says on the terminals of a guest that its end is near, if it can be said, and in the audit.
-    fn warn(&self, row: &GuestRow, lease: &LeaseRow) -> Result<(), EngineError> {
+    fn warn(&self, listed: &GuestRow) -> Result<(), EngineError> {
+        let warned = self.store.write(|tx| {
+            let Some((row, mut lease)) = self.still_due(tx, listed.id, Due::Warn)? else {
+                return Ok(None);
+            };
+            let text = self.warning(&row, &lease);
+            lease.lease.warned = true;
+            tx.put_lease(&lease)?;
+            self.audit(tx, "lease warn", row.name.as_str(), &text)?;
+            Ok::<_, EngineError>(Some((row, text)))
+        })?;
+        let Some((row, text)) = warned else {
+            return Ok(());
+        };
+        if !matches!(self.driver.observe(row.id), Ok(Power::Running { .. })) {
+            return Ok(());
+        }
+        if let Err(error) = self.tell_all(&row, text) {
+            let error = error.chain();
+            tracing::info!(guest = %row.name, %error, "nobody was told in the guest that its lease ends");
+        }
+        Ok(())
+    }
+
+    fn tell_all(&self, row: &GuestRow, text: String) -> Result<i32, EngineError> {
+        let wall = GuestCommand {
+            argv: vec![WALL.to_owned()],
+            limit: Some(WARN_LIMIT),
+            ..GuestCommand::default()
+        };
+        let streams = Streams {
+            stdin: Some(Box::new(Cursor::new(text.into_bytes()))),
+            stdin_first: true,
+            stdout: &mut std::io::sink(),
+            stderr: &mut std::io::sink(),
+            signal: &mut || None,
+        };
+        self.exec_in(row, &wall, streams)
+    }
+
+    fn warning(&self, row: &GuestRow, lease: &LeaseRow) -> String {
         let left_ms = lease.lease.until_ms.saturating_sub(self.now_ms()).max(0);
         let left = Span::of_seconds(left_ms.cast_unsigned().div_ceil(1000));
         let end = match lease.lease.ending {
             Ending::Remove => "removed",
             Ending::Trash => "stopped and put into the trash",
         };
-        let text = format!(
+        format!(
             "{} is {end} in {left}; on its host: stampo lease set {} 1h",
             row.name, row.name
-        );
-        self.store.write(|tx| {
-            let mut warned = lease.clone();
-            warned.lease.warned = true;
-            tx.put_lease(&warned)?;
-            self.audit(tx, "lease warn", row.name.as_str(), &text)
-        })?;
-        if !matches!(self.driver.observe(row.id), Ok(Power::Running { .. })) {
-            return Ok(());
-        }
-        let request = ExecRequest {
-            argv: vec![WALL.to_owned()],
-            input: text.into_bytes(),
-            timeout: WARN_LIMIT,
-        };
-        if let Err(error) = self.driver.agent_exec(row.id, &request) {
-            tracing::info!(guest = %row.name, %error, "nobody was told in the guest that its lease ends");
-        }
-        Ok(())
+        )
     }
 }
 

@@ -86,16 +86,7 @@ impl Engine {
             what: "guest",
             name: name.to_string(),
         })?;
-        if removal.keep.is_none() {
-            self.take_from_interrupted(tx, &mut row)?;
-        }
-        self.refuse_if_guest_busy(tx, &row, removal.verb())?;
-        if removal.keep.is_some() && row.state != GuestState::Ready {
-            return Err(EngineError::Conflict {
-                act: format!("remove {name}"),
-                why: format!("it is {}, not ready", row.state),
-            });
-        }
+        self.refuse_to_remove(tx, &mut row, removal)?;
         if removal.force {
             self.doom(tx, operation, &mut row, removal)?;
         } else {
@@ -104,6 +95,45 @@ impl Engine {
             tx.update_guest(&row)?;
         }
         Ok(row)
+    }
+
+    /// Refuses a guest that something works on, and one that can't be kept. It is taken out of what
+    /// was interrupted where it goes for good.
+    fn refuse_to_remove(
+        &self,
+        tx: &Tx<'_>,
+        row: &mut GuestRow,
+        removal: Removal,
+    ) -> Result<(), EngineError> {
+        if removal.keep.is_none() {
+            self.take_from_interrupted(tx, row)?;
+        }
+        self.refuse_if_guest_busy(tx, row, removal.verb())?;
+        if removal.keep.is_some() && row.state != GuestState::Ready {
+            return Err(EngineError::Conflict {
+                act: format!("remove {}", row.name),
+                why: format!("it is {}, not ready", row.state),
+            });
+        }
+        Ok(())
+    }
+
+    /// Claims the guest of a row that was read in this transaction, for a removal that nobody asked
+    /// for now: not by its name, which may be another guest's, and not on the word of an older
+    /// catalog.
+    pub(crate) fn claim_unasked(
+        &self,
+        tx: &Tx<'_>,
+        row: &mut GuestRow,
+        removal: Removal,
+    ) -> Result<OperationId, EngineError> {
+        self.refuse_to_remove(tx, row, removal)?;
+        self.refuse_outdated(tx, row, "end the lease of")?;
+        let subject = row.name.to_string();
+        let operation = self.new_operation(removal.verb(), &subject, serde_json::Value::Null);
+        tx.insert_operation(&operation)?;
+        self.doom(tx, operation.id, row, removal)?;
+        Ok(operation.id)
     }
 
     /// Says of guests that are held, and so can't be started, that they are removed: of all or, when
@@ -119,6 +149,10 @@ impl Engine {
                 Power::Stopped | Power::Undefined => continue,
                 Power::Running { .. } => format!(
                     "it runs; stop it first: stampo stop {0}, or: stampo rm --force {0}",
+                    row.name
+                ),
+                Power::Paused { .. } if row.state == GuestState::Pooled => format!(
+                    "it waits in a pool; to remove it all the same: stampo rm --force {}",
                     row.name
                 ),
                 Power::Paused { .. } => format!(

@@ -56,7 +56,6 @@ impl Engine {
                 }
                 Err(error) => {
                     let why = format!("pool {}: {}", row.pool.name, error.chain());
-                    tracing::warn!(pool = %row.pool.name, error = %error.chain(), "not tended");
                     tending.failures.push(why);
                 }
             }

@@ -37,7 +37,7 @@ pub fn open(home: Option<PathBuf>, purpose: Purpose) -> Result<Opened, Problem> 
     let (engine, mut notes) = engine(home, purpose)?;
     let is_needed =
         purpose == Purpose::Work && engine.needs_tending().map_err(|error| problem(&error))?;
-    // What this command is for does not depend on it.
+    // No reason to refuse a command: it may be the one that makes room, or ends what is to be tended.
     if is_needed && let Err(failed) = tender::ensure(engine.home()) {
         notes.push(format!("note: failed to {}", failed.message));
     }

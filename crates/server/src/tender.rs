@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use stampo_api::{Kind, Problem, Reply};
 use stampo_engine::Engine;
 use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,6 +27,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often everything is looked at although the catalog has not changed: a member's process may
 /// have ended, and what failed is tried again.
 const LOOK_AT_ALL: Duration = Duration::from_secs(10);
+
+/// How often that time is doubled while something fails: each try to make a member leaves its
+/// operation in the catalog. Five minutes at most.
+const MOST_DOUBLED: u32 = 5;
+
+/// How many looks in a row may fail before it ends: five minutes.
+const MOST_FAILURES: u32 = 30;
 
 /// A longer log of it is begun anew.
 const LARGEST_LOG: u64 = 1 << 20;
@@ -63,57 +71,153 @@ pub(crate) fn stay(engine: &Engine) -> Reply<()> {
 }
 
 /// Leases have a thread of their own: filling a pool may take long, and nobody whose time is over
-/// should stay for that.
+/// should stay for that. When one of the two ends, so does the other: this process tends all or,
+/// so that another can be started, nothing.
 fn tend_until_idle(engine: &Engine) -> Reply<()> {
-    let done = AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let leases = scope.spawn(|| tend_leases(engine, &done));
-        let pools = tend_pools(engine);
-        done.store(true, Ordering::Relaxed);
+        let leases = scope.spawn(|| {
+            let mut said = Said::default();
+            keep_looking(engine, &over, || {
+                let failures = engine.tend_leases().map_err(|error| problem(&error))?;
+                said.say(engine.home(), failures);
+                Ok(LOOK_EVERY)
+            })
+        });
+        let mut pools = Pools::default();
+        let tended = keep_looking(engine, &over, || pools.look(engine));
         let leases = leases.join().unwrap_or_else(|_| {
             let what = "tend leases: stampo has a defect";
             Err(Problem::new(Kind::Failed, what))
         });
-        pools.and(leases)
+        tended.and(leases)
     })
 }
 
-fn tend_leases(engine: &Engine, done: &AtomicBool) -> Reply<()> {
-    while !done.load(Ordering::Relaxed) && is_needed(engine)? {
-        engine.tend_leases().map_err(|error| problem(&error))?;
-        std::thread::sleep(LOOK_EVERY);
+/// Looks again and again, with the pause that each look asks for, until nothing is left to tend or
+/// all is over. What fails is tried again more slowly: the disk may be full for a while.
+fn keep_looking(
+    engine: &Engine,
+    over: &AtomicBool,
+    mut look: impl FnMut() -> Reply<Duration>,
+) -> Reply<()> {
+    // Also after a panic.
+    let _ends_the_other = OnDrop(over);
+    let mut failed = 0;
+    while !over.load(Ordering::Relaxed) {
+        let looked = is_needed(engine).and_then(|needed| needed.then(&mut look).transpose());
+        let pause = match looked {
+            Ok(None) => break,
+            Ok(Some(pause)) => {
+                failed = 0;
+                pause
+            }
+            Err(problem) if failed == MOST_FAILURES => return Err(problem),
+            Err(problem) => {
+                failed += 1;
+                say(&problem.message);
+                LOOK_AT_ALL
+            }
+        };
+        sleep_unless(over, pause);
     }
     Ok(())
 }
 
-fn tend_pools(engine: &Engine) -> Reply<()> {
-    let mut looked: Option<Instant> = None;
-    let mut seen = None;
-    while is_needed(engine)? {
-        let now = engine
-            .store()
-            .changes()
-            .map_err(crate::convert::store_problem)?;
-        let is_time = looked.is_none_or(|at| at.elapsed() >= LOOK_AT_ALL);
-        let mut goes_on = false;
-        if is_time || seen != Some(now) {
-            // What a killed command held is let go of first.
-            engine.recover().map_err(|error| problem(&error))?;
-            let tended = engine.tend_pools().map_err(|error| problem(&error))?;
-            goes_on = tended.missing > 0 && tended.failures.is_empty();
-            looked = Some(Instant::now());
-            seen = Some(now);
-        }
-        if !goes_on {
-            std::thread::sleep(LOOK_EVERY);
-        }
+/// Waits, but not for what is over.
+fn sleep_unless(over: &AtomicBool, pause: Duration) {
+    let end = Instant::now() + pause;
+    while !over.load(Ordering::Relaxed) && Instant::now() < end {
+        std::thread::sleep(LOOK_EVERY.min(end.saturating_duration_since(Instant::now())));
     }
-    Ok(())
 }
 
-/// Whether there is something to tend. A home that is gone needs nothing.
+/// Says that all is over when it goes.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// When pools were looked at last, and what the catalog was then.
+#[derive(Default)]
+struct Pools {
+    looked: Option<Instant>,
+    seen: Option<i64>,
+    /// How many looks in a row had a failure.
+    failed: u32,
+    said: Said,
+}
+
+impl Pools {
+    /// Looks at all pools if something may have changed; how long to wait after that.
+    fn look(&mut self, engine: &Engine) -> Reply<Duration> {
+        let changes = engine.store().changes();
+        let now = changes.map_err(crate::convert::store_problem)?;
+        let pause = LOOK_AT_ALL * 2_u32.pow(self.failed.min(MOST_DOUBLED));
+        let is_time = self.looked.is_none_or(|at| at.elapsed() >= pause);
+        if !is_time && self.seen == Some(now) {
+            return Ok(LOOK_EVERY);
+        }
+        // What a killed command held is let go of first.
+        engine.recover().map_err(|error| problem(&error))?;
+        let tended = engine.tend_pools().map_err(|error| problem(&error))?;
+        self.seen = Some(now);
+        let goes_on = tended.missing > 0 && tended.failures.is_empty();
+        // What we change ourselves is no change: without this the rest would wait for its time.
+        self.looked = (!goes_on).then(Instant::now);
+        self.failed = match tended.failures.is_empty() {
+            true => 0,
+            false => self.failed.saturating_add(1),
+        };
+        self.said.say(engine.home(), tended.failures);
+        Ok(if goes_on { Duration::ZERO } else { LOOK_EVERY })
+    }
+}
+
+/// What failed at the last look. Only what is new is said, and the log stays small: this process may
+/// live for years.
+#[derive(Default)]
+struct Said(Vec<String>);
+
+impl Said {
+    fn say(&mut self, home: &Path, failures: Vec<String>) {
+        for failure in &failures {
+            if !self.0.contains(failure) {
+                say(failure);
+            }
+        }
+        self.0 = failures;
+        // One that can't be shortened stays long.
+        shorten_log(&home.join(LOG)).ok();
+    }
+}
+
+/// Writes into the log, which is our standard error.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
+/// Begins a long log anew. Whoever writes it appends.
+fn shorten_log(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > LARGEST_LOG => {
+            OpenOptions::new().append(true).open(path)?.set_len(0)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is something to tend. A home that is gone needs nothing; one whose catalog was
+/// replaced, or belongs to a newer stampo, needs another process.
 fn is_needed(engine: &Engine) -> Reply<bool> {
-    if !engine.store().path().exists() {
+    if !engine
+        .store()
+        .is_current()
+        .map_err(crate::convert::store_problem)?
+    {
         return Ok(false);
     }
     engine.needs_tending().map_err(|error| problem(&error))
@@ -140,13 +244,10 @@ fn try_lock(home: &Path) -> Reply<Option<File>> {
 /// terminal's reaches it.
 fn start(home: &Path) -> std::io::Result<()> {
     let path = home.join(LOG);
-    let is_long = std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LARGEST_LOG);
+    shorten_log(&path)?;
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(0o600);
     let log = options.open(&path)?;
-    if is_long {
-        log.set_len(0)?;
-    }
     let mut command = Command::new("setsid");
     command.arg("--fork").arg(std::env::current_exe()?);
     command

@@ -116,11 +116,19 @@ impl StoreError {
 pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// Which file it is, as stat(2) has it.
+    file: (u64, u64),
 }
 
 /// A running transaction. Dropping it without [`Store`] committing it undoes everything.
 pub struct Tx<'a> {
     pub(crate) sql: rusqlite::Transaction<'a>,
+}
+
+/// Device and number of the file at this path.
+fn file_at(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Store {
@@ -146,6 +154,7 @@ impl Store {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(opened)?;
+        let file = file_at(path).map_err(protected)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(opened)?;
         connection
             .pragma_update(None, "journal_mode", "WAL")
@@ -164,6 +173,7 @@ impl Store {
         let store = Store {
             connection: Mutex::new(connection),
             path: path.to_owned(),
+            file,
         };
         store.migrate()?;
         Ok(store)
@@ -179,6 +189,19 @@ impl Store {
         let connection = self.lock();
         let version = connection.query_row("PRAGMA data_version", [], |row| row.get(0));
         version.map_err(|error| StoreError::from(error).in_catalog(&self.path))
+    }
+
+    /// Whether the catalog at the path is the one that was opened, with the schema that this program
+    /// knows: not removed, replaced by another, or taken over by a newer stampo.
+    pub fn is_current(&self) -> Result<bool, StoreError> {
+        if file_at(&self.path).ok() != Some(self.file) {
+            return Ok(false);
+        }
+        let connection = self.lock();
+        let schema: u32 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|error| StoreError::from(error).in_catalog(&self.path))?;
+        Ok(schema as usize == schema::STEPS.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -18,7 +18,7 @@ use stampo_core::lease::Ending;
 use stampo_core::names::{GuestName, NamePattern};
 use stampo_core::plan::CloneSpec;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often a guest that boots is asked whether its agent answers.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -106,7 +106,7 @@ fn obtain(session: &Session, args: &RunArgs, lease: LeaseRequest) -> Reply<Guest
     };
     let request = CloneRequest {
         version: args.version.clone(),
-        name: NamePattern::new("run-{n}"),
+        name: own_name(),
         spec,
         lease: Some(lease),
     };
@@ -124,6 +124,13 @@ fn obtain(session: &Session, args: &RunArgs, lease: LeaseRequest) -> Reply<Guest
         .into_iter()
         .next()
         .ok_or_else(|| Problem::new(Kind::Failed, format!("make a guest of {}", args.version)))
+}
+
+/// A name that no guest had before: when ours is gone because its time was over, what we do next
+/// must not reach the guest of somebody who came after us.
+fn own_name() -> NamePattern {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    NamePattern::new(format!("run-{:x}", since.unwrap_or_default().as_micros()))
 }
 
 /// Whether the version that is meant has a memory image.
@@ -150,12 +157,15 @@ fn await_agent(session: &Session, name: &GuestName) -> Reply<()> {
     loop {
         let problem = match session.api.boot(name) {
             Ok(_) => return Ok(()),
+            // Its time is over, or somebody has removed it.
+            Err(problem) if problem.kind == Kind::NotFound => return Err(problem),
             Err(problem) => problem,
         };
         if signals::interrupted() {
             return Err(Problem::new(Kind::Cancelled, format!("wait for {name}")));
         }
-        if begun.elapsed() > BOOT_LIMIT {
+        let has_ended = session.api.guest(name)?.power == "stopped";
+        if has_ended || begun.elapsed() > BOOT_LIMIT {
             return Err(problem.hint(format!("stampo logs {name}")));
         }
         show.busy(&format!("waiting until an agent in {name} answers"));

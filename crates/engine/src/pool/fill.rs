@@ -4,6 +4,7 @@ use super::{Crew, FILL, is_member_of};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::remove::subject;
+use crate::sidecar::OUTDATED;
 use crate::version::Bare;
 use crate::work::{Unwatched, Work};
 use stampo_core::guest::GuestState;
@@ -38,7 +39,11 @@ impl Engine {
             ..Tended::default()
         };
         if tending.make > 0 {
-            let result = self.fill(pool, tending.make.min(AT_ONCE));
+            let result = match self.fill(pool, tending.make.min(AT_ONCE)) {
+                // The pool was removed meanwhile: see `remove_pool`.
+                Err(EngineError::Cancelled) => Ok(0),
+                other => other,
+            };
             self.remember_failure(pool, result.as_ref().err())?;
             tended.made = result?;
             tended.missing = tending.make.saturating_sub(AT_ONCE);
@@ -155,6 +160,11 @@ impl Engine {
                 let Some(mut row) = tx.guest(row.id)?.filter(idle) else {
                     continue;
                 };
+                if self.is_outdated(tx, &row)? {
+                    // The catalog is an older one, and this may be somebody's by now.
+                    tracing::warn!(guest = %row.name, "{OUTDATED}");
+                    continue;
+                }
                 if rows.is_empty() {
                     tx.insert_operation(&operation)?;
                 }

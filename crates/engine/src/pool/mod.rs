@@ -83,6 +83,8 @@ impl Engine {
             ..pool.clone()
         };
         self.refuse_unmakable(&pool)?;
+        // Of one that was called so before, whose removal was interrupted.
+        self.drain_orphans()?;
         let now_ms = self.now_ms();
         let row = PoolRow {
             pool,
@@ -137,12 +139,17 @@ impl Engine {
         })
     }
 
-    /// Removes a pool and the members that nobody has taken. Those that are being made go when they
-    /// are ready.
+    /// Removes a pool and the members that nobody has taken. Those that are being made are given up:
+    /// a pool that is called so next may want others.
     pub fn remove_pool(&self, name: &PoolName) -> Result<usize, EngineError> {
         self.store.write_durably(|tx| {
             tx.pool(name)?.ok_or_else(|| missing(name))?;
             tx.delete_pool(name)?;
+            let mut coming = tx.guests_of_operations(FILL)?;
+            coming.retain(|row| is_member_of(row, name));
+            for operation in coming.iter().filter_map(|row| row.operation) {
+                tx.cancel_operation(operation)?;
+            }
             Ok::<_, EngineError>(self.audit(tx, "pool remove", name.as_str(), "")?)
         })?;
         self.faults.reach("pool.removed");

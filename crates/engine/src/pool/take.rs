@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::work::{Unwatched, Work};
 use stampo_core::guest::GuestState;
-use stampo_core::ids::OperationId;
+use stampo_core::ids::{OperationId, VersionId};
 use stampo_core::lease::{Ending, Lease, Span};
 use stampo_core::names::{PoolName, VersionRef};
 use stampo_core::pool::{Depth, choose};
@@ -48,7 +48,7 @@ impl Engine {
         agreed: Option<Agreed>,
     ) -> Result<Option<Taken>, EngineError> {
         let pool = self.pool_row(name)?;
-        self.take_from(&pool, agreed)
+        self.take_from(&pool, None, agreed)
     }
 
     /// Takes a member of any pool whose members are clones of what this means. `None` when no such
@@ -58,7 +58,7 @@ impl Engine {
         version: &VersionRef,
         agreed: Option<Agreed>,
     ) -> Result<Option<Taken>, EngineError> {
-        let pools = self.store.read(|tx| {
+        let (wanted, pools) = self.store.read(|tx| {
             let wanted = self
                 .find_version(tx, version, crate::version::Bare::Clonable)?
                 .id;
@@ -68,19 +68,22 @@ impl Engine {
                     pools.push(row);
                 }
             }
-            Ok::<_, EngineError>(pools)
+            Ok::<_, EngineError>((wanted, pools))
         })?;
         for pool in pools {
-            if let Some(taken) = self.take_from(&pool, agreed)? {
+            if let Some(taken) = self.take_from(&pool, Some(wanted), agreed)? {
                 return Ok(Some(taken));
             }
         }
         Ok(None)
     }
 
+    /// Takes a member of this pool; of this version only, where one is given: a pool has members of
+    /// the version before, too, for a while.
     fn take_from(
         &self,
         pool: &PoolRow,
+        version: Option<VersionId>,
         agreed: Option<Agreed>,
     ) -> Result<Option<Taken>, EngineError> {
         let begun = Instant::now();
@@ -91,6 +94,7 @@ impl Engine {
                 .members
                 .iter()
                 .filter(|member| !tried.contains(&member.id))
+                .filter(|member| version.is_none_or(|version| version == member.version))
                 .cloned()
                 .collect();
             let Some(chosen) = choose(&pool.pool, crew.current, &left) else {
@@ -126,6 +130,14 @@ impl Engine {
             let Some(mut row) = tx.guest(id)?.filter(idle) else {
                 return Ok(None);
             };
+            // Its version may have been withdrawn since, and the row be that of an older catalog, so
+            // that it is somebody's by now.
+            let version = tx.version(row.version)?;
+            if version.is_none_or(|version| !version.state.is_clonable())
+                || self.is_outdated(tx, &row)?
+            {
+                return Ok(None);
+            }
             tx.insert_operation(&operation)?;
             if let Some(member) = &mut row.plan.member {
                 member.taken = true;

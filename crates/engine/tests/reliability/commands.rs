@@ -143,3 +143,33 @@ pub fn a_command_whose_output_nobody_takes_is_ended() {
     }
     assert_eq!(run(&engine, "/bin/true", None).ended.expect("it ran"), 0);
 }
+
+/// Input that never comes and never ends.
+struct Never;
+
+impl Read for Never {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// The simulated agent knows no limits, like one that lies.
+pub fn a_command_that_its_agent_does_not_end_in_time_is_not_waited_for() {
+    let (_home, _sim, engine) = running();
+    let streams = Streams {
+        stdin: Some(Box::new(Never)),
+        stdin_first: false,
+        stdout: &mut io::sink(),
+        stderr: &mut io::sink(),
+        signal: &mut || None,
+    };
+    let limited = GuestCommand {
+        limit: Some(std::time::Duration::from_millis(1)),
+        ..command("/bin/cat")
+    };
+    let ended = engine.exec(&name("app"), &limited, streams);
+    let error = ended.expect_err("its time is over").chain();
+    assert!(error.contains("did not end it"), "{error}");
+}

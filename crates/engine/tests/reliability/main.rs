@@ -20,6 +20,7 @@ mod faults;
 mod home;
 mod instant;
 mod lost;
+mod meanwhile;
 mod model;
 mod no_files;
 mod older;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     let mut trials = plain();
     trials.extend(instant::trials());
     trials.extend(pools::trials());
+    trials.extend(meanwhile::trials());
     trials.extend(power::trials());
     trials.extend(model::trials());
     for case in cases::all() {
@@ -111,6 +113,10 @@ fn plain() -> Vec<Trial> {
         trial(
             "a_signal_ends_a_command_that_waits_for_input",
             commands::a_signal_ends_a_command_that_waits_for_input,
+        ),
+        trial(
+            "a_command_that_its_agent_does_not_end_in_time_is_not_waited_for",
+            commands::a_command_that_its_agent_does_not_end_in_time_is_not_waited_for,
         ),
         trial(
             "a_command_whose_output_nobody_takes_is_ended",

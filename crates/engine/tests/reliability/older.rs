@@ -16,14 +16,14 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Copies the catalog out of a home that nothing works on.
-fn back_up(home: &Path, to: &Path) {
+pub fn back_up(home: &Path, to: &Path) {
     for name in CATALOG.iter().filter(|name| home.join(name).exists()) {
         fs::copy(home.join(name), to.join(name)).expect("copied");
     }
 }
 
 /// Puts a copy in the place of the home's catalog.
-fn put_back(from: &Path, home: &Path) {
+pub fn put_back(from: &Path, home: &Path) {
     lose_catalog(home);
     back_up(from, home);
 }

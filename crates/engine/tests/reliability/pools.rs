@@ -90,11 +90,11 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn ci() -> PoolName {
+pub fn ci() -> PoolName {
     "ci".parse().expect("a name")
 }
 
-fn wanted(depth: Depth) -> Pool {
+pub fn wanted(depth: Depth) -> Pool {
     Pool {
         name: ci(),
         from: reference("web"),
@@ -127,7 +127,7 @@ pub fn leased() -> Home {
     home
 }
 
-fn agreed(seconds: u64, ending: Ending) -> Agreed {
+pub fn agreed(seconds: u64, ending: Ending) -> Agreed {
     Agreed {
         span: Span::of_seconds(seconds),
         ending,
