@@ -34,8 +34,9 @@ pub(crate) fn through_the_program(stampo: &Stampo) {
     a_command_in_a_member(stampo);
     a_killed_client(stampo);
     for depth in ["loaded", "spawned"] {
+        let before = members(stampo);
         stampo.ok(&["pool", "set", "ci", "--warm", "1", "--depth", depth]);
-        await_depth(stampo, depth);
+        await_others(stampo, &before);
         told.push(take(stampo));
     }
     all_differ(&told);
@@ -68,12 +69,16 @@ fn await_full(stampo: &Stampo, count: usize) {
     await_true("the pool is full", || ready(&pool(stampo)) == count);
 }
 
-/// Until the members of the depth before are gone.
-fn await_depth(stampo: &Stampo, depth: &str) {
+fn members(stampo: &Stampo) -> Vec<Value> {
+    let ready = &pool(stampo)["ready"];
+    ready.as_array().expect("a list").clone()
+}
+
+/// Until the members of before, which are of another depth, are gone, and another is ready.
+fn await_others(stampo: &Stampo, before: &[Value]) {
     await_true("the pool is of one depth", || {
-        let pool = pool(stampo);
-        let going = pool["going"].as_array().map_or(0, Vec::len);
-        pool["depth"] == depth && ready(&pool) == 1 && going == 0
+        let now = members(stampo);
+        now.len() == 1 && !before.contains(&now[0])
     });
 }
 
