@@ -116,7 +116,7 @@ fn starts_the_short_way(stampo: &Stampo) {
     // in Linux `Documentation/arch/x86/zero-page.rst`).
     let asked = "od -An -tu1 -j $((0x1e9)) -N 1 /sys/kernel/boot_params/data";
     assert_ne!(stampo.ssh("app-1", asked).trim(), "0", "not by linux16");
-    let names = "zstd -dc /initrd.img | grep -aoE '[a-z_]+[.]ko' | sort -u";
+    let names = "zstd -dc < /initrd.img | grep -aoE '[a-z_]+[.]ko' | sort -u";
     let drivers = stampo.ssh("app-1", names);
     for driver in ["virtio_blk.ko", "vmw_pvscsi.ko", "hv_storvsc.ko"] {
         assert!(drivers.contains(driver), "no {driver} in the initrd");
