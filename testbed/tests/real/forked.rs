@@ -47,20 +47,23 @@ fn one_message_makes_another_machine_of_it() {
     let hello = channel.ask_until_answered(&Request::Hello, Duration::from_secs(120));
     assert!(matches!(hello, Response::Hello(hello) if hello.version == VERSION));
     settle(&mut channel);
+    // Commands go through the same line, which has one end on the host.
+    drop(channel);
     let before = stampo.agent("first", LOOK);
     // What somebody who may log in could have left there.
     let link = "ln -sf /root/victim ~admin/.ssh/authorized_keys; chown -h admin ~admin/.ssh/*";
     stampo.agent("first", link);
     // As late as a template that was frozen an hour ago.
     stampo.agent("first", "date -s '-1 hour' >/dev/null");
+    let mut channel = Channel::open(&socket(&stampo));
     let request = request(&mut channel);
     let report = fork(&mut channel, &request);
+    drop(channel);
     assert_eq!(unmet(&request, &report, unix_ns()), [], "{report:#?}");
     every_item_is_done(&report);
     eprintln!("fork: {} ms in the guest", report.took_us / 1_000);
-    seen_from_outside(&stampo, &before, &report, &mut channel);
+    seen_from_outside(&stampo, &before, &report);
     the_logins_are_the_ones_asked_for(&stampo);
-    drop(channel);
     survives_a_restart(&stampo, &report);
 }
 
@@ -182,14 +185,16 @@ fn every_item_is_done(report: &ForkReport) {
     assert_eq!(report.items.len(), 17);
 }
 
-fn seen_from_outside(stampo: &Stampo, before: &str, report: &ForkReport, channel: &mut Channel) {
+fn seen_from_outside(stampo: &Stampo, before: &str, report: &ForkReport) {
+    let mut channel = Channel::open(&socket(stampo));
     let wait = ConnectRequest { wait_ms: 60_000 };
     let Response::Connected(connected) = channel.ask(&Request::Connect(wait)) else {
         panic!("no answer");
     };
     assert!(connected.complete, "{connected:?}");
     // The restarts were asked for and not waited for.
-    settle(channel);
+    settle(&mut channel);
+    drop(channel);
     let after = stampo.agent("first", LOOK);
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let (before, after_lines) = (lines(before), lines(&after));
