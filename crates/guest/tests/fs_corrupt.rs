@@ -1,9 +1,7 @@
 //! Hundreds of damaged filesystems: every reader and writer gives an answer or an error, soon,
 //! and never a panic.
 
-mod fs_support;
-
-use fs_support::{Dice, FileDisk, Image, comb, tool};
+use crate::fs_support::{Dice, FileDisk, Image, comb, tool};
 use stampo_guest::fs::{
     Ext4Reader, Ext4Writer, FileKind, FsError, GuestRead, Owner, discard_free, open_write,
 };

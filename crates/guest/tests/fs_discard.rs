@@ -1,8 +1,6 @@
 //! Removing a file does not remove its bytes. After `discard_free` they are gone, and nothing else.
 
-mod fs_support;
-
-use fs_support::{FileDisk, Image, assert_same, comb, first_opinion, run, second_opinion};
+use crate::fs_support::{FileDisk, Image, assert_same, comb, first_opinion, run, second_opinion};
 use stampo_guest::fs::residue::{MAX_RESIDUE, residue};
 use stampo_guest::fs::{Ext4Writer, Owner, discard_free};
 use std::os::unix::fs::FileExt;

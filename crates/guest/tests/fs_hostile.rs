@@ -1,8 +1,6 @@
 //! Guest content that wants to lead us out of the image, or round in circles.
 
-mod fs_support;
-
-use fs_support::{FileDisk, Image, second_opinion};
+use crate::fs_support::{FileDisk, Image, second_opinion};
 use stampo_guest::fs::{Ext4Writer, FileKind, FsError, GuestFs, Owner};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -215,7 +213,7 @@ fn strace_sees_no_other_file() {
         .args(["-f", "-qq", "-e", "trace=%file", "-o"])
         .arg(&log)
         .arg(std::env::current_exe().expect("this test"))
-        .args(["--exact", "watched", "--test-threads=1"])
+        .args(["--exact", "fs_hostile::watched", "--test-threads=1"])
         .env(WATCHED, &image.path)
         .output()
         .expect("strace is needed for this test (package strace)");

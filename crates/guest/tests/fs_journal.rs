@@ -1,9 +1,9 @@
 //! Unclean journals, made without mounting: the blocks by which two filesystems differ are put
 //! into the journal of the first, so that its replay has to give the second.
 
-mod fs_support;
-
-use fs_support::{FileDisk, Image, Tree, assert_same, first_opinion, run, second_opinion, tool};
+use crate::fs_support::{
+    FileDisk, Image, Tree, assert_same, first_opinion, run, second_opinion, tool,
+};
 use stampo_guest::fs::{Ext4Reader, Ext4Writer, Owner, discard_free};
 use std::os::unix::fs::FileExt;
 

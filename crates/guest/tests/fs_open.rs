@@ -1,8 +1,6 @@
 //! Finding the system on a disk, e2fsck's verdict, and a UUID of one's own.
 
-mod fs_support;
-
-use fs_support::{FileDisk, Image, run, tool};
+use crate::fs_support::{FileDisk, Image, run, tool};
 use stampo_guest::fs::check::{CheckError, Verdict, e2fsck_clean, e2fsck_clean_within};
 use stampo_guest::fs::{
     Ext4Writer, FsError, Owner, find_root, open_read, open_write, open_write_at,

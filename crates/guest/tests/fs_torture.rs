@@ -1,9 +1,7 @@
 //! Thousands of edits of every kind on every kind of ext4 that we accept, then e2fsck and a
 //! comparison of every file, touched or not, through a reader that shares no code with the writer.
 
-mod fs_support;
-
-use fs_support::{
+use crate::fs_support::{
     Dice, FileDisk, Image, Seen, Tree, assert_same, comb, debugfs_opinion, first_opinion,
     second_opinion,
 };
@@ -415,7 +413,10 @@ fn other_features_are_refused_untouched() {
         let refusal = Ext4Writer::open(FileDisk::writable(&image.path))
             .err()
             .expect(feature);
-        assert!(fs_support::is_refusal(&refusal), "{feature}: {refusal:?}");
+        assert!(
+            crate::fs_support::is_refusal(&refusal),
+            "{feature}: {refusal:?}"
+        );
         assert!(refusal.to_string().contains(feature), "{refusal}");
         assert!(image.bytes() == before, "{feature}: the image changed");
         image.assert_clean(feature);

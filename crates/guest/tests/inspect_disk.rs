@@ -1,8 +1,6 @@
 //! An inspection and a proof of real ext4 filesystems, on a bare disk and in a partition.
 
-mod fs_support;
-
-use fs_support::{FileDisk, Image};
+use crate::fs_support::{FileDisk, Image};
 use stampo_guest::inspect::inspect;
 use stampo_guest::inspect::partitions::PartitionTable;
 use stampo_guest::seal::proof::prove;
@@ -135,7 +133,7 @@ fn a_disk_of_nothing_is_an_error() {
 #[test]
 fn flipped_bytes_never_panic() {
     let good = image().bytes();
-    let mut random = fs_support::Dice(7);
+    let mut random = crate::fs_support::Dice(7);
     for _ in 0..60 {
         let mut bad = good.clone();
         for _ in 0..40 {

@@ -1,8 +1,6 @@
 //! Passports of real personalisations on trees: what is unique, what is kept, what is missing.
 
-mod personalise_support;
-
-use personalise_support::*;
+use crate::personalise_support::*;
 use stampo_core::identity::{FactValue, IdentityFact};
 use stampo_guest::fs::tree::TreeFixture;
 use stampo_guest::passport::{

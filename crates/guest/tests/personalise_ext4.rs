@@ -1,9 +1,7 @@
 //! The whole way on real ext4 filesystems: mke2fs makes a template, the writer personalises copies
 //! of it, e2fsck judges them and the second reader reads them back.
 
-mod personalise_support;
-
-use personalise_support::*;
+use crate::personalise_support::*;
 use stampo_core::identity::{FactValue, IdentityFact, Verdict, verdict};
 use stampo_core::names::GuestName;
 use stampo_core::personalisation::{File, Personalisation, User};

@@ -1,8 +1,6 @@
 //! Each field of a request, and each id, on a tree in memory: what is written, where, for whom.
 
-mod personalise_support;
-
-use personalise_support::*;
+use crate::personalise_support::*;
 use stampo_core::personalisation::{File, Network};
 use stampo_guest::fs::{FileKind, GuestRead, Owner};
 use stampo_guest::personalise::{

@@ -1,9 +1,7 @@
 //! A guest that lays traps at every path that personalising writes: nothing is written through a
 //! link, and what can't be replaced is an error.
 
-mod personalise_support;
-
-use personalise_support::*;
+use crate::personalise_support::*;
 use stampo_core::personalisation::{Network, Personalisation, User};
 use stampo_guest::fs::tree::TreeFixture;
 use stampo_guest::fs::{FileKind, GuestRead};

@@ -1,9 +1,7 @@
 //! The cloud-init seed, judged by programs that know nothing of it: isoinfo, blkid, Python's email
 //! and YAML-free JSON.
 
-mod personalise_support;
-
-use personalise_support::*;
+use crate::personalise_support::*;
 use stampo_core::personalisation::Personalisation;
 use stampo_guest::fs::GuestRead;
 use stampo_guest::personalise::{PersonaliseError, owner, personalise};

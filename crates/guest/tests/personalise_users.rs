@@ -1,9 +1,7 @@
 //! Users as the real useradd would make them: compared with useradd itself where it can run, and
 //! judged by pwck and grpck.
 
-mod personalise_support;
-
-use personalise_support::*;
+use crate::personalise_support::*;
 use stampo_core::personalisation::{Personalisation, User};
 use stampo_guest::fs::tree::TreeFixture;
 use stampo_guest::fs::{FileKind, GuestRead, Owner};

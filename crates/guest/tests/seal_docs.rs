@@ -1,6 +1,6 @@
 //! The guide's table of seal items is made from the code and must be the same as it.
 //!
-//! To make it again: `UPDATE_DOCS=1 cargo test -p stampo-guest --test seal_docs`
+//! To make it again: `UPDATE_DOCS=1 cargo test -p stampo-guest --test all seal_docs`
 
 use stampo_guest::seal::items::TABLE;
 use stampo_guest::seal::{Action, SealItem};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const HEAD: &str = "# What sealing does, item by item\n\n\
     This page is made from the table in `crates/guest/src/seal/items.rs`. To make it again:\n\
-    `UPDATE_DOCS=1 cargo test -p stampo-guest --test seal_docs`.\n\n\
+    `UPDATE_DOCS=1 cargo test -p stampo-guest --test all seal_docs`.\n\n\
     *remove*: files, links and directories go. *empty*: files stay with owner and mode, without\n\
     content. *rewrite*: changed inside, or given a fixed content. *regenerate*: removed, and made\n\
     again in each clone by the unit that is named. *notice*: not changed, but told. *keep*: the\n\
@@ -71,6 +71,6 @@ fn the_guide_has_the_table_of_the_code() {
     assert!(
         guide == page,
         "docs/guide/seal-items.md is not the table of the code; make it again with\n\
-         UPDATE_DOCS=1 cargo test -p stampo-guest --test seal_docs"
+         UPDATE_DOCS=1 cargo test -p stampo-guest --test all seal_docs"
     );
 }

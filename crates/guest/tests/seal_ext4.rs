@@ -1,9 +1,7 @@
 //! Sealing real ext4 filesystems, made by mke2fs without root: what goes is gone from the disk's
 //! bytes too, what stays is the same to a second reader, and e2fsck has nothing to say.
 
-mod fs_support;
-
-use fs_support::{FileDisk, Image, second_opinion};
+use crate::fs_support::{FileDisk, Image, second_opinion};
 use stampo_guest::fs::residue::residue;
 use stampo_guest::seal::{
     SealError, SealOptions, SealOutcome, Selection, firstboot, plan_disk, seal_disk,

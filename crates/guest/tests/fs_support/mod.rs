@@ -2,11 +2,6 @@
 //!
 //! Images are made by mke2fs from a directory and changed by debugfs, so nothing is ever mounted.
 //! The second reader is the library `ext4-view`, which shares no code with what is tested.
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "each test file uses its own part"
-)]
 
 use stampo_guest::fs::{Ext4Reader, FileKind, FsError, GuestRead};
 use stampo_image::device::BlockDevice;

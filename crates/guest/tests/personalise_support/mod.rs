@@ -1,5 +1,4 @@
 //! A small Debian as a tree, and requests for it, that the tests of personalising share.
-#![expect(dead_code, reason = "each test file uses a part of it")]
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
