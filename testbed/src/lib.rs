@@ -168,6 +168,9 @@ impl Stampo {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let disk = built.entry(recipe.to_owned()).or_insert_with(|| {
+            if let Some(disk) = built_before(recipe) {
+                return disk;
+            }
             let path = project().join(recipe);
             let path = path.display().to_string();
             self.ok(&["template", "build", "shared", "-f", &path]);
@@ -247,6 +250,14 @@ impl Stampo {
             .map(str::to_owned)
             .collect()
     }
+}
+
+/// The disk that the test of repeated builds has left in `STAMPO_TESTBED`, which is built from this
+/// one recipe; its lock is written when the disk is whole.
+fn built_before(recipe: &str) -> Option<PathBuf> {
+    let built = PathBuf::from(std::env::var_os("STAMPO_TESTBED")?).join("built");
+    let is_whole = recipe == "examples/web.toml" && built.join("packages.lock").exists();
+    is_whole.then(|| built.join("disk.raw"))
 }
 
 impl Default for Stampo {

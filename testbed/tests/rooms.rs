@@ -192,3 +192,35 @@ fn unsafe_code_is_in_named_files_only() {
         }
     }
 }
+
+/// Their program has a main of its own, which knows its cases from a list: a case with the usual
+/// attribute would be compiled away.
+#[test]
+fn no_case_of_real_guests_is_compiled_away() {
+    let mut paths = Vec::new();
+    sources(&project().join("testbed/tests/real"), &mut paths);
+    assert!(paths.len() >= 10, "only {}", paths.len());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let lost = text.contains("#[test]");
+        assert!(!lost, "{}: list it in real.rs", path.display());
+    }
+}
+
+/// They are one program, so a file that its root does not name would be no test.
+#[test]
+fn every_file_of_the_guest_rooms_tests_is_compiled() {
+    let tests = project().join("crates/guest/tests");
+    let root = std::fs::read_to_string(tests.join("all.rs")).expect("the root");
+    let files = std::fs::read_dir(&tests).expect("a directory of tests");
+    let names: Vec<String> = files
+        .flatten()
+        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+        .filter(|name| name != "all")
+        .collect();
+    assert!(names.len() >= 28, "only {}", names.len());
+    for name in names {
+        let named = root.lines().any(|line| line == format!("mod {name};"));
+        assert!(named, "{name} is missing in crates/guest/tests/all.rs");
+    }
+}

@@ -2,9 +2,7 @@
 
 use stampo_testbed::Stampo;
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn cloud_init_runs_user_data_and_leaves_identity_alone() {
+pub fn cloud_init_runs_user_data_and_leaves_identity_alone() {
     let stampo = Stampo::new();
     stampo.publish("cloud", "testbed/recipes/cloud.toml");
     let user_data = stampo.path("user-data");

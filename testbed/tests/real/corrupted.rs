@@ -14,7 +14,7 @@ use stampo_testbed::Stampo;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,7 @@ const MAX_PEAK_KIB: u64 = 256 << 10;
 /// Set for a worker: the copy, the pristine disk, the first seed, their number.
 const WORKER: &str = "STAMPO_TEST_CORRUPTED";
 
-#[test]
-#[ignore = "builds a real guest: ./test"]
-fn four_hundred_damaged_copies_of_a_real_guest() {
+pub fn four_hundred_damaged_copies_of_a_real_guest() {
     let long = std::env::var_os("STAMPO_LONG").is_some_and(|value| value == "1");
     let each = if long { 2000 } else { 200 };
     let only = std::env::var("STAMPO_SEED")
@@ -106,13 +104,6 @@ fn supervise(copy: &PathBuf, pristine: &Path, first: u64, count: u64) -> BTreeMa
         pristine.display()
     );
     let mut worker = Command::new(std::env::current_exe().expect("this test"))
-        .args([
-            "--exact",
-            "real::corrupted::worker",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
         .env(WORKER, job)
         .stdout(Stdio::piped())
         .spawn()
@@ -160,13 +151,10 @@ fn crowding() -> f64 {
     (load.unwrap_or(1.0) / processors as f64).max(1.0)
 }
 
-/// The inner half of the test above: `case SEED` before each copy and `case SEED: OUTCOME` behind.
-#[test]
-#[ignore = "run by four_hundred_damaged_copies_of_a_real_guest"]
-fn worker() {
-    let Ok(job) = std::env::var(WORKER) else {
-        return;
-    };
+/// As a worker, the inner half of the test above: prints `case SEED` before each copy and
+/// `case SEED: OUTCOME` behind.
+pub fn run_worker_if_asked() -> Option<ExitCode> {
+    let job = std::env::var(WORKER).ok()?;
     let words: Vec<&str> = job.lines().collect();
     let number = |at: usize| words[at].parse::<u64>().expect("a number");
     let thin = std::env::var_os("STAMPO_LONG").is_none_or(|value| value != "1");
@@ -189,6 +177,7 @@ fn worker() {
             outcome.unwrap_or_else(|why| format!("BROKEN {seed}: {why}"))
         );
     }
+    Some(ExitCode::SUCCESS)
 }
 
 /// Sets the peak back to what is taken now (proc(5), `clear_refs`).

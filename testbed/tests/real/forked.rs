@@ -25,9 +25,7 @@ const LOOK: &str = "hostname; cat /etc/machine-id; cat /proc/sys/kernel/random/b
     systemctl show -p InvocationID systemd-journald; \
     systemctl show -p InvocationID systemd-networkd";
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn one_message_makes_another_machine_of_it() {
+pub fn one_message_makes_another_machine_of_it() {
     let stampo = Stampo::new();
     stampo.publish_shared("web", "examples/web.toml");
     let spec = stampo.path("spec.toml");

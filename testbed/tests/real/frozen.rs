@@ -214,9 +214,7 @@ fn digest(path: &Path) -> u64 {
     }
 }
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() {
+pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() {
     let stampo = Stampo::new();
     let canaries = Canaries::publish(&stampo, "web", "examples/web.toml");
     let ground = frozen(&stampo);

@@ -53,14 +53,10 @@ fn two_clones(recipe: &str) {
     }
 }
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn debian_12_shares_nothing() {
+pub fn debian_12_shares_nothing() {
     two_clones("testbed/recipes/identity-12.toml");
 }
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn debian_13_shares_nothing() {
+pub fn debian_13_shares_nothing() {
     two_clones("testbed/recipes/identity-13.toml");
 }

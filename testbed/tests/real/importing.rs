@@ -5,9 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn a_disk_has_one_identity_and_boots_under_uefi_with_a_tpm() {
+pub fn a_disk_has_one_identity_and_boots_under_uefi_with_a_tpm() {
     let stampo = Stampo::new();
     stampo.publish_shared("web", "examples/web.toml");
     let image = stampo.json(&["template", "show", "web"])["image"]
@@ -96,9 +94,7 @@ fn serve(body: Vec<u8>) -> String {
     format!("http://{address}/web.qcow2")
 }
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn a_lost_catalog_comes_back_from_the_sidecars_with_a_running_guest() {
+pub fn a_lost_catalog_comes_back_from_the_sidecars_with_a_running_guest() {
     let stampo = Stampo::new();
     stampo.publish_shared("web", "examples/web.toml");
     stampo.clones("web", "app-{n}", &["--count", "2", "--no-wait"]);

@@ -23,9 +23,7 @@ mode = "0640"
 group = "adm"
 "#;
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn one_guest_with_everything() {
+pub fn one_guest_with_everything() {
     let stampo = Stampo::new();
     stampo.publish_shared("web", "examples/web.toml");
     let (spec, script) = (stampo.path("spec.toml"), stampo.path("script"));

@@ -3,9 +3,7 @@
 use stampo_testbed::Stampo;
 use std::collections::HashSet;
 
-#[test]
-#[ignore = "builds and boots real guests: ./test"]
-fn three_clones_from_packages_to_removal() {
+pub fn three_clones_from_packages_to_removal() {
     let stampo = Stampo::new();
     killed_while_building(&stampo);
     stampo.publish("web", "examples/web.toml");
