@@ -76,7 +76,11 @@ fn main() -> ExitCode {
         ));
     }
     trials.extend(faults::trials());
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    let mut arguments = Arguments::from_args();
+    // They wait for the disk, for time-outs and for children more than they compute.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * processors);
+    let conclusion = libtest_mimic::run(&arguments, trials);
     home::remove_shared();
     conclusion.exit_code()
 }

@@ -1,6 +1,7 @@
 //! The child whose calls meet faults: one ordinary command, from opening the home to its end.
 
 use crate::cases::by_name;
+use crate::seed::is_long;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::alarm;
@@ -14,8 +15,10 @@ const CASE: &str = "STAMPO_FAULT_CASE";
 const HOME: &str = "STAMPO_FAULT_HOME";
 /// Instead of a case's name: only open and recover, as every command does first.
 pub const RECOVER: &str = "recover";
-/// A command takes a tenth of a second; what takes so long hangs, and ends with SIGALRM.
+/// A command takes a tenth of a second; what takes so long hangs, and ends with SIGALRM. A long run
+/// is one beside other work, which it lets go first.
 const LIMIT_SECONDS: u32 = 120;
+const LIMIT_SECONDS_LONG: u32 = 1200;
 
 /// The command of a child that carries out a case on a home. It has to be traced.
 pub fn command(case: &str, home: &Path) -> Command {
@@ -35,7 +38,11 @@ pub fn run_if_asked() -> Option<ExitCode> {
     let filter = super::calls::filter();
     ptrace::traceme().expect("the parent traces");
     raise(Signal::SIGSTOP).expect("it may stop itself");
-    alarm::set(LIMIT_SECONDS);
+    alarm::set(if is_long() {
+        LIMIT_SECONDS_LONG
+    } else {
+        LIMIT_SECONDS
+    });
     if !rustix::process::geteuid().is_root() {
         // Only root may filter without it (seccomp(2)).
         rustix::thread::set_no_new_privs(true).expect("it is allowed");

@@ -11,7 +11,6 @@ use crate::cases::{Case, TOLD};
 use crate::clean::assert_clean;
 use crate::crash::settle;
 use crate::home::recovered;
-use crate::seed::is_long;
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use rand::seq::IndexedRandom;
@@ -92,7 +91,7 @@ pub fn fail_at_calls(case: &Case) {
         let call = below[at - 1];
         let of_kind = Trouble::of(call.kind);
         let some = of_kind.choose(points.random()).expect("never empty");
-        for trouble in if is_long() {
+        for trouble in if points.is_thorough() {
             of_kind
         } else {
             std::slice::from_ref(some)

@@ -15,7 +15,10 @@ use libtest_mimic::Trial;
 
 /// One test for each case and kind of fault.
 pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
+    let mut trials = vec![Trial::test("slices_meet_every_call_once", || {
+        points::slices_meet_every_call_once();
+        Ok(())
+    })];
     for case in cases::all() {
         trials.push(Trial::test(
             format!("killed_at_calls_of_{}", case.name),

@@ -1,4 +1,7 @@
 //! Which of a command's calls meet a fault: all in the long mode, otherwise a seeded sample.
+//!
+//! `STAMPO_SLICE=2/5` takes the second of five slices instead, whole: five runs, which may be at
+//! different times or on different machines, meet every call of every case once.
 
 use crate::seed::{is_long, seed};
 use rand::rngs::StdRng;
@@ -18,7 +21,47 @@ const SLOW_SAMPLE_LONG: usize = 48;
 pub struct Points {
     count: usize,
     sample: usize,
+    slice: Option<Slice>,
     random: StdRng,
+}
+
+/// Every call whose number is `which` when counted in rounds of `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slice {
+    which: usize,
+    of: usize,
+}
+
+impl Slice {
+    /// What `STAMPO_SLICE` asks for.
+    fn asked() -> Option<Slice> {
+        let text = std::env::var("STAMPO_SLICE").ok()?;
+        Some(Slice::read(&text).expect("STAMPO_SLICE is like 2/5"))
+    }
+
+    fn read(text: &str) -> Option<Slice> {
+        let (which, of) = text.split_once('/')?;
+        let (which, of) = (which.parse().ok()?, of.parse().ok()?);
+        (1..=of).contains(&which).then_some(Slice { which, of })
+    }
+
+    fn points(self, count: usize) -> Vec<usize> {
+        (self.which..=count).step_by(self.of).collect()
+    }
+}
+
+/// All slices together are every point, none of them twice.
+pub fn slices_meet_every_call_once() {
+    for (count, of) in [(1, 3), (7, 3), (48, 5), (1000, 1)] {
+        let slices = (1..=of).map(|which| format!("{which}/{of}"));
+        let slices = slices.map(|text| Slice::read(&text).expect("a slice").points(count));
+        let mut all: Vec<usize> = slices.flatten().collect();
+        all.sort_unstable();
+        assert_eq!(all, (1..=count).collect::<Vec<_>>());
+    }
+    for text in ["", "1", "0/3", "4/3", "1/0", "-1/3", "a/b"] {
+        assert_eq!(Slice::read(text), None, "{text}");
+    }
 }
 
 impl Points {
@@ -36,6 +79,7 @@ impl Points {
         Points {
             count,
             sample,
+            slice: Slice::asked(),
             random: StdRng::seed_from_u64(seed() ^ own),
         }
     }
@@ -45,8 +89,16 @@ impl Points {
         &mut self.random
     }
 
-    /// All of them, or one of each of so many equal stretches.
+    /// Whether each of the chosen ones meets every kind of trouble.
+    pub fn is_thorough(&self) -> bool {
+        self.slice.is_some() || is_long()
+    }
+
+    /// All of them, a slice, or one of each of so many equal stretches.
     pub fn chosen(&mut self) -> Vec<usize> {
+        if let Some(slice) = self.slice {
+            return slice.points(self.count);
+        }
         if self.count <= self.sample {
             return (1..=self.count).collect();
         }
