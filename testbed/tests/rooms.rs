@@ -70,7 +70,7 @@ const UNSAFE: [&str; 4] = [
     "crates/agent/src/exec/rights.rs",
     "crates/agent/src/random.rs",
     "crates/driver-qemu/src/probe/payload.rs",
-    "crates/image/src/intake/sandbox/descriptors.rs",
+    "crates/image/src/descriptors.rs",
 ];
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // First of all: this program is also its own sandboxed reader of untrusted images.
     stampo_server::run_child_if_asked();
+    stampo_server::keep_descriptors_from_children();
     let cli = stampo_cli::args::Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("STAMPO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));

@@ -4,6 +4,7 @@
 
 pub mod checksum;
 pub mod copy;
+pub mod descriptors;
 pub mod device;
 pub mod download;
 pub mod durable;

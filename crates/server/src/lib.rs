@@ -19,6 +19,13 @@ pub use open::{Opened, Purpose, open, tend};
 /// that reads untrusted images.
 pub use stampo_image::intake::run_child_if_asked;
 
+/// To be called before anything is opened: what this process was given by its parent but for its
+/// standard streams is not passed on to guests, which live on.
+pub fn keep_descriptors_from_children() {
+    // Where it can't be done they are passed on, and nothing else is different.
+    stampo_image::descriptors::keep_from_children().ok();
+}
+
 /// Connects to a Unix socket whose path may be longer than a socket address can hold.
 pub fn connect_unix(path: &std::path::Path) -> std::io::Result<std::os::unix::net::UnixStream> {
     stampo_driver::socket::connect(path, std::time::Duration::from_secs(5))

@@ -5,7 +5,6 @@
 //! → Landlock → no more descriptors → threads → system-call filter for all of them. Everything but Landlock and nobody is
 //! required; those two depend on the kernel and on the start, and are reported.
 
-mod descriptors;
 mod filter;
 
 use super::error::Fault;
@@ -26,7 +25,7 @@ const NOBODY: u32 = 65_534;
 /// `start` may start threads: they inherit the other walls, and the filter, which comes last and
 /// forbids more of them, is installed for all.
 pub fn enter<T>(job: &Job, start: impl FnOnce() -> T) -> Result<(SandboxReport, T), Fault> {
-    descriptors::close_inherited().map_err(|errno| fault("close descriptors", errno))?;
+    crate::descriptors::close_inherited().map_err(|errno| fault("close descriptors", errno))?;
     limit_resources(job).map_err(|errno| fault("resource limits", errno))?;
     let became_nobody = become_nobody();
     drop_capabilities().map_err(|errno| fault("drop capabilities", errno))?;
