@@ -6,6 +6,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::freeze::Kept;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::GuestId;
 use stampo_core::instant::{HostMemory, MemoryFacts, Origin, worst_case};
@@ -98,12 +99,7 @@ impl Engine {
         for kept in self.memory_images(row)? {
             let image = MemoryImageDir::at(&kept.directory).complete()?;
             let name = kept.directory.file_name().and_then(|name| name.to_str());
-            facts = match (name, self.unfit(row, spec, &kept.directory)?) {
-                (_, _) if kept.sidecar.agent.is_none() => MemoryFacts::Unfit(
-                    "stampo's agent did not answer in the frozen guest, so its clones could not \
-                     become machines of their own"
-                        .to_owned(),
-                ),
+            facts = match (name, self.useless(row, spec, &kept)?) {
                 (Some(name), None) => {
                     return Ok(MemoryFacts::Fits(Origin {
                         memory: name.to_owned(),
@@ -114,6 +110,21 @@ impl Engine {
             };
         }
         Ok(facts)
+    }
+
+    /// Why a memory image of this version is of no use here; `None` when it is.
+    pub(crate) fn useless(
+        &self,
+        row: &VersionRow,
+        spec: &CloneSpec,
+        kept: &Kept,
+    ) -> Result<Option<String>, EngineError> {
+        if kept.sidecar.agent.is_none() {
+            let why = "stampo's agent did not answer in the frozen guest, so its clones could not \
+                       become machines of their own";
+            return Ok(Some(why.to_owned()));
+        }
+        self.unfit(row, spec, &kept.directory)
     }
 
     /// Why guests of this version can't go on from this memory image.

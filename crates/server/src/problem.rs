@@ -83,9 +83,11 @@ fn hints(error: &EngineError) -> Vec<String> {
         EngineError::Plan(PlanRefusal::NotFrozen(label)) => {
             vec![format!("stampo template freeze {label}")]
         }
-        EngineError::Plan(PlanRefusal::MemoryUnfit { .. }) => {
-            one("--instant, which makes linked clones that boot where there can be no others")
-        }
+        EngineError::Plan(PlanRefusal::MemoryUnfit { label, .. }) => vec![
+            format!("stampo template freeze {label}, which makes its memory image anew"),
+            "--instant, which makes linked clones that boot where there can be no others"
+                .to_owned(),
+        ],
         EngineError::Plan(PlanRefusal::NoMemory { .. }) => {
             vec!["stampo ps".to_owned(), "use --overcommit-memory".to_owned()]
         }

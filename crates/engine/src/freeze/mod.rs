@@ -9,12 +9,14 @@
 //! or its process dies; from then on it is finished. What a memory image is on disk is in
 //! `image.rs`; what is done with one is not here.
 
+mod again;
 mod image;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::version::Bare;
 use crate::work::{Watch, Work};
+pub(crate) use image::Kept;
 use image::{DISK, FrozenSidecar, SIDECAR};
 use stampo_agent_protocol::{Request, Response};
 use stampo_core::ids::{GuestId, ImageId, OperationId};
@@ -28,7 +30,7 @@ use stampo_driver::{
 };
 use stampo_image::durable;
 use stampo_image::overlay::create_overlay;
-use stampo_store::{OperationRow, OperationState, VersionRow};
+use stampo_store::{OperationRow, OperationState, Tx, VersionRow};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -85,7 +87,7 @@ impl Engine {
         let freeze = self.store.write_durably(|tx| {
             let mut row = self.find_version(tx, reference, Bare::Newest)?;
             self.refuse_if_busy(tx, &row)?;
-            self.refuse_freeze(&row)?;
+            self.refuse_freeze(tx, &row)?;
             let request = serde_json::json!({ HIDDEN: hidden.to_string() });
             let operation = self.new_operation("freeze", &row.label(), request);
             row.operation = Some(operation.id);
@@ -102,7 +104,7 @@ impl Engine {
         Ok(freeze)
     }
 
-    fn refuse_freeze(&self, row: &VersionRow) -> Result<(), EngineError> {
+    fn refuse_freeze(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<(), EngineError> {
         let refused = |why: String| {
             Err(EngineError::Conflict {
                 act: format!("freeze {}", row.label()),
@@ -116,9 +118,7 @@ impl Engine {
         if let Some(base) = &row.image {
             self.hidden_guest(row, base, GuestId(Uuid::nil()))?;
         }
-        if let Some(frozen) = self.memory_images(row)?.first() {
-            return refused(format!("it is frozen: {}", frozen.directory.display()));
-        }
+        self.refuse_freeze_again(tx, row)?;
         let (needed, free) = (row.hardware.memory, self.free_for_guests()?);
         if free < needed {
             // The memory is a file: where it has no room left, the guest would be killed.
@@ -360,6 +360,7 @@ impl Engine {
         self.faults.reach("freeze.assembled");
         self.driver.ensure_undefined(guest.id)?;
         let directory = self.memory_dir(base, row.id, &image.machine_hash);
+        self.replace_memory(row, base, &directory)?;
         durable::rename_durably(&made, &directory)
             .map_err(EngineError::room("name the memory image"))?;
         self.faults.reach("freeze.named");

@@ -193,7 +193,9 @@ fn next_name(row: &mut PoolRow) -> NamePattern {
 /// A failure with the command that mends it, where one does.
 fn told(error: &EngineError) -> String {
     match error {
-        EngineError::Plan(PlanRefusal::NotFrozen(label)) => {
+        EngineError::Plan(
+            PlanRefusal::NotFrozen(label) | PlanRefusal::MemoryUnfit { label, .. },
+        ) => {
             format!("{}; stampo template freeze {label}", error.chain())
         }
         _ => error.chain(),

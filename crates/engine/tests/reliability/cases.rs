@@ -1,6 +1,7 @@
 //! The commands that are killed: how the home is before, the command, and whether it is done.
 
 use crate::home::*;
+use crate::instant::{fits, unfit_home};
 use crate::pools;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
@@ -127,6 +128,7 @@ fn usual() -> Vec<Case> {
             |e| is(e, "web@1", State::Purged),
         ),
         case("freeze", sealed, freeze, |e| frozen(e) == 1),
+        case("freeze_again", unfit_home, freeze, fits),
         case("purge_frozen", retired_and_frozen, purge, |e| {
             is(e, "web@1", State::Purged)
         }),

@@ -9,6 +9,7 @@ use stampo_agent_protocol::{Evidence, Hex32, Request, Response};
 use stampo_core::goal::CloneKind;
 use stampo_core::instant::Instant;
 use stampo_core::lifecycle::Verb;
+use stampo_core::names::NamePattern;
 use stampo_core::personalisation::User;
 use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
@@ -35,11 +36,41 @@ pub fn trials() -> Vec<Trial> {
         trial("what_a_fork_can_not_have_is_refused", refused_options),
         trial("without_a_memory_image_there_are_no_forks", not_frozen),
         trial("a_useless_memory_image_is_said_and_clones_boot", fallback),
+        trial("a_useless_memory_image_is_frozen_again", frozen_again),
         trial("memory_is_promised_once", admission),
         trial("a_fork_stays_itself", lifecycle),
         trial("a_base_with_forks_is_kept", purge_is_refused),
         trial("a_fork_without_an_identity_is_made_anew", made_anew),
     ]
+}
+
+/// A home with a frozen version, after the host was given another driver than its memory image was made with.
+pub fn unfit_home() -> Home {
+    let home = frozen_home();
+    make_unfit(&home);
+    home
+}
+
+/// Has its memory image made with another driver.
+pub fn make_unfit(home: &Home) {
+    let images = std::fs::read_dir(home.path().join("images")).expect("images");
+    let manifest = images
+        .flatten()
+        .flat_map(|image| std::fs::read_dir(image.path()).expect("listed").flatten())
+        .map(|entry| entry.path().join("image.json"))
+        .find(|path| path.exists())
+        .expect("a memory image");
+    let text = std::fs::read_to_string(&manifest).expect("readable");
+    let other = text.replace("\"driver\": \"simulated\"", "\"driver\": \"qemu\"");
+    assert_ne!(text, other);
+    std::fs::write(&manifest, other).expect("written");
+}
+
+pub fn fits(engine: &Engine) -> bool {
+    let pattern = NamePattern::new("ci-{n}");
+    engine
+        .plan_clones(&reference("web"), &pattern, &forks(1))
+        .is_ok()
 }
 
 fn sim(home: &Home) -> SimDriver {
@@ -335,19 +366,9 @@ fn fallback() {
     driver
         .set_fork_manners(ForkManners::Honest)
         .expect("steered");
-    let unfit = frozen_home();
-    let manifest = memory_files(&unfit)
-        .into_iter()
-        .map(|(path, _)| path)
-        .find(|path| path.ends_with("image.json"))
-        .expect("a manifest");
-    let text = std::fs::read_to_string(&manifest).expect("readable");
-    let other = text.replace("\"driver\": \"simulated\"", "\"driver\": \"qemu\"");
-    assert_ne!(text, other);
-    std::fs::write(&manifest, other).expect("written");
     for (home, word) in [
         (unanswered, "agent did not answer"),
-        (unfit, "made by qemu"),
+        (unfit_home(), "made by qemu"),
     ] {
         let engine = home.engine();
         let error = clone(&engine, "ci-{n}", &forks(1)).expect_err("only instant ones");
@@ -382,6 +403,53 @@ fn fallback() {
         let again = rows(&engine);
         assert_eq!(again[0].plan.fallback, Some(why));
     }
+}
+
+/// One command makes it anew, unless it is of use, or used.
+fn frozen_again() {
+    let refused = |engine: &Engine, words: [&str; 2]| {
+        let why = freeze(engine).expect_err("refused").chain();
+        assert!(words.iter().all(|word| why.contains(word)), "{why}");
+    };
+    let home = frozen_home();
+    refused(
+        &home.engine(),
+        ["fits this host", "stampo clone --instant web@1"],
+    );
+    clone(&home.engine(), "ci", &forks(1)).expect("cloned");
+    let before = memory_files(&home);
+    make_unfit(&home);
+    let engine = home.engine();
+    refused(&engine, ["ci goes on from it", "stampo stop ci"]);
+    engine.stop(&name("ci"), true).expect("stopped");
+    freeze(&engine).expect("frozen again");
+    assert_eq!(
+        memory_files(&home).len(),
+        before.len(),
+        "the old one is gone"
+    );
+    clone(&engine, "late", &forks(1)).expect("cloned");
+    engine.start(&name("ci")).expect("it boots");
+    drop(engine);
+    assert_clean(&home.path(), "frozen again");
+    // A member that waits for it goes with its pool.
+    let home = crate::pools::filled(stampo_core::pool::Depth::Spawned);
+    make_unfit(&home);
+    refused(
+        &home.engine(),
+        ["ci-1 goes on from it", "stampo pool rm ci"],
+    );
+    // One that nobody can read is no hindrance.
+    let home = frozen_home();
+    for (path, _) in memory_files(&home) {
+        if path.extension().is_some_and(|end| end == "json") {
+            std::fs::write(path, "{").expect("written");
+        }
+    }
+    freeze(&home.engine()).expect("frozen again");
+    clone(&home.engine(), "ci", &forks(1)).expect("cloned");
+    drop(home.engine());
+    assert_clean(&home.path(), "unreadable");
 }
 
 /// Room for three guests of 512 MiB with what their processes take, and not for a fourth.
