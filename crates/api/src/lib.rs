@@ -22,8 +22,8 @@ pub use guest::{
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
 pub use pool::{
-    Going, Lease, LeaseRequest, Pool, PoolApi, PoolChange, PoolRequest, TakeFrom, TakeRequest,
-    Taken, Tending,
+    Going, Lease, LeaseRequest, Leases, Pool, PoolApi, PoolChange, PoolRequest, TakeFrom,
+    TakeRequest, Taken, Tending,
 };
 pub use problem::{Kind, Problem};
 pub use store::{

@@ -21,8 +21,8 @@ pub trait PoolApi {
     fn pool(&self, pool: &PoolName) -> Reply<Pool>;
     /// Takes a member. `None` when no pool that was asked for has one ready.
     fn take(&self, request: TakeRequest) -> Reply<Option<Taken>>;
-    /// Every lease, the one that ends first at the front.
-    fn leases(&self) -> Reply<Vec<Lease>>;
+    /// Every lease.
+    fn leases(&self) -> Reply<Leases>;
     /// Gives a guest a lease from now on.
     fn set_lease(&self, guest: &GuestName, lease: LeaseRequest) -> Reply<Lease>;
     /// Lets a guest live on. Whether it had a lease.
@@ -152,6 +152,15 @@ pub struct Lease {
     pub warned: bool,
     /// It also ends when the process does that asked for it.
     pub tied: bool,
+}
+
+/// Every lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leases {
+    /// Those that can be relied on, the one that ends first at the front.
+    pub leases: Vec<Lease>,
+    /// The guests whose lease is damaged in the catalog. They stay.
+    pub damaged: Vec<String>,
 }
 
 /// What one look at everything did.

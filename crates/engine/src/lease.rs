@@ -1,8 +1,11 @@
 //! Leases: guests that end by themselves, or with the process that wanted them.
 //!
 //! A lease is a row beside its guest's. Nothing happens to the guest but when somebody looks, which is
-//! [`Engine::tend_leases`]: it warns once, in the guest and in the audit, and ends what is due. What is
-//! due is decided by `stampo_core::lease`.
+//! [`Engine::tend_leases`]: it warns once, in the audit, and ends what is due. What is due is decided by
+//! `stampo_core::lease`. The warning in the guest is [`Engine::say_in_guest`], apart, since a guest may
+//! take its time and nobody else's lease waits for that.
+//!
+//! A row that has rotted ends nothing: its guest stays until somebody gives it a lease again.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -27,6 +30,31 @@ const WARN_LIMIT: Duration = Duration::from_secs(10);
 
 /// The program that writes to everybody who is logged in (wall(1), in Debian's essential bsdutils).
 const WALL: &str = "/usr/bin/wall";
+
+/// Every lease, with the guests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GuestLeases {
+    /// Those that can be relied on, the one that ends first at the front.
+    pub right: Vec<(GuestRow, LeaseRow)>,
+    /// The guests whose lease has rotted.
+    pub damaged: Vec<GuestName>,
+}
+
+/// What one look at the leases came to.
+#[derive(Debug, Default)]
+pub struct LeasesTended {
+    /// What is to be said in guests.
+    pub warnings: Vec<LeaseWarning>,
+    /// Why a lease could not be ended; it is tried again at the next look.
+    pub failures: Vec<String>,
+}
+
+/// What is to be said in a guest whose lease ends soon. It is in the audit already.
+#[derive(Debug)]
+pub struct LeaseWarning {
+    row: GuestRow,
+    text: String,
+}
 
 impl Engine {
     /// Gives a guest a lease from now on, in place of the one that it may have.
@@ -58,40 +86,53 @@ impl Engine {
         })
     }
 
-    /// Every lease with its guest, the one that ends first at the front.
-    pub fn leases(&self) -> Result<Vec<(GuestRow, LeaseRow)>, EngineError> {
+    /// Every lease.
+    pub fn leases(&self) -> Result<GuestLeases, EngineError> {
         self.store.read(|tx| {
-            let mut found = Vec::new();
-            for lease in tx.leases()? {
+            let leases = tx.leases()?;
+            let mut found = GuestLeases::default();
+            for lease in leases.right {
                 // One whose row can't be found goes with it.
                 if let Some(row) = tx.guest(lease.lease.guest)? {
-                    found.push((row, lease));
+                    found.right.push((row, lease));
                 }
+            }
+            for id in leases.damaged {
+                found.damaged.extend(tx.guest(id)?.map(|row| row.name));
             }
             Ok(found)
         })
     }
 
-    /// Warns whoever uses a guest whose lease ends soon, and ends those that are due.
+    /// Ends the leases that are due, and records the warnings that are: at most so many.
     ///
     /// One that can't be ended now does not keep the others: why is returned, and it is tried again.
-    pub fn tend_leases(&self) -> Result<Vec<String>, EngineError> {
-        let mut failures = Vec::new();
-        for (row, lease) in self.leases()? {
+    pub fn tend_leases(&self, most_warnings: usize) -> Result<LeasesTended, EngineError> {
+        let leases = self.leases()?;
+        let mut tended = LeasesTended::default();
+        for (row, lease) in leases.right {
             let due = self.due(&lease);
             if !matches!(due, Due::At(_)) {
                 self.faults.reach("lease.due");
             }
             let done = match due {
                 Due::End => self.end_lease(&row),
-                Due::Warn => self.warn(&row),
-                Due::At(_) => Ok(()),
+                Due::Warn if tended.warnings.len() < most_warnings => self
+                    .warn(&row)
+                    .map(|warning| tended.warnings.extend(warning)),
+                Due::Warn | Due::At(_) => Ok(()),
             };
             if let Err(error) = done {
-                failures.push(format!("lease of {}: {}", row.name, error.chain()));
+                let why = format!("lease of {}: {}", row.name, error.chain());
+                tended.failures.push(why);
             }
         }
-        Ok(failures)
+        let damaged = leases
+            .damaged
+            .iter()
+            .map(|name| damaged_lease(name).chain());
+        tended.failures.extend(damaged);
+        Ok(tended)
     }
 
     fn due(&self, lease: &LeaseRow) -> Due {
@@ -109,6 +150,12 @@ impl Engine {
     ) -> Result<Option<(GuestRow, LeaseRow)>, EngineError> {
         let lease = tx.lease(id)?.filter(|lease| self.due(lease) == due);
         Ok(tx.guest(id)?.zip(lease))
+    }
+
+    /// Whether a guest's lease is over, and nobody wants the guest back.
+    pub(crate) fn is_unwanted(&self, tx: &Tx<'_>, id: GuestId) -> Result<bool, EngineError> {
+        let due = self.still_due(tx, id, Due::End)?;
+        Ok(due.is_some_and(|(_, lease)| lease.lease.ending == Ending::Remove))
     }
 
     fn is_tied_to_living(&self, lease: &LeaseRow) -> bool {
@@ -150,9 +197,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Says on the terminals of a guest that its end is near, if it can be said, and in the audit.
-    fn warn(&self, listed: &GuestRow) -> Result<(), EngineError> {
-        let warned = self.store.write(|tx| {
+    /// Says in the audit that a guest's end is near; what is to be said in the guest.
+    fn warn(&self, listed: &GuestRow) -> Result<Option<LeaseWarning>, EngineError> {
+        self.store.write(|tx| {
             let Some((row, mut lease)) = self.still_due(tx, listed.id, Due::Warn)? else {
                 return Ok(None);
             };
@@ -160,19 +207,21 @@ impl Engine {
             lease.lease.warned = true;
             tx.put_lease(&lease)?;
             self.audit(tx, "lease warn", row.name.as_str(), &text)?;
-            Ok::<_, EngineError>(Some((row, text)))
-        })?;
-        let Some((row, text)) = warned else {
-            return Ok(());
-        };
+            Ok(Some(LeaseWarning { row, text }))
+        })
+    }
+
+    /// Says on the terminals of a guest that its end is near, if it can be said. This takes as long
+    /// as the guest does, up to about a minute.
+    pub fn say_in_guest(&self, warning: &LeaseWarning) {
+        let LeaseWarning { row, text } = warning;
         if !matches!(self.driver.observe(row.id), Ok(Power::Running { .. })) {
-            return Ok(());
+            return;
         }
-        if let Err(error) = self.tell_all(&row, text) {
+        if let Err(error) = self.caught(|| self.tell_all(row, text.clone())) {
             let error = error.chain();
             tracing::info!(guest = %row.name, %error, "nobody was told in the guest that its lease ends");
         }
-        Ok(())
     }
 
     fn tell_all(&self, row: &GuestRow, text: String) -> Result<i32, EngineError> {
@@ -202,6 +251,17 @@ impl Engine {
             "{} is {end} in {left}; on its host: stampo lease set {} 1h",
             row.name, row.name
         )
+    }
+}
+
+/// Nothing ends by a lease that has rotted.
+fn damaged_lease(name: &GuestName) -> EngineError {
+    EngineError::Conflict {
+        act: format!("see to the lease of {name}"),
+        why: format!(
+            "its row in the catalog is damaged, so {name} stays; give it another: stampo lease set \
+             {name} 1h, or none: stampo lease clear {name}"
+        ),
     }
 }
 

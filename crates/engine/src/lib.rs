@@ -56,7 +56,7 @@ pub use freeze::{Freeze, Frozen};
 pub use gc::{Subject, SubjectKind};
 pub use guest_io::FILE_LIMIT_BYTES;
 pub use import::{Import, ImportSource};
-pub use lease::TRASH_GRACE;
+pub use lease::{GuestLeases, LeaseWarning, LeasesTended, TRASH_GRACE};
 pub use passport::{PassportOf, Source};
 pub use pool::{Agreed, PoolChange, PoolStatus, Taken};
 pub use reconcile::Recovered;

@@ -105,7 +105,8 @@ impl Engine {
     fn recover_one(&self, row: &OperationRow) -> Result<Recovered, EngineError> {
         let work = Work::new(self, row.id, &Unwatched);
         let result = self.caught(|| match row.kind.as_str() {
-            "clone" | FILL => self.run_clone(&work).map(|_| ()),
+            "clone" => self.recover_clone(&work),
+            FILL => self.run_clone(&work).map(|_| ()),
             TAKE => self.recover_take(&work),
             "rescan" => self.take_in_sidecars(&work).map(|_| ()),
             "scrub" => self.recover_scrub(&work),

@@ -25,19 +25,23 @@ impl Engine {
     /// Whether there is anything to tend: a pool, a member without one, or a lease.
     pub fn needs_tending(&self) -> Result<bool, EngineError> {
         self.store.read(|tx| {
-            Ok(!tx.pools()?.is_empty()
-                || !tx.leases()?.is_empty()
-                || !tx.pooled_guests()?.is_empty())
+            Ok(!tx.pools()?.is_empty() || tx.has_leases()? || !tx.pooled_guests()?.is_empty())
         })
     }
 
     /// Looks once at every pool and every lease, and does what is due.
     pub fn tend_one(&self) -> Result<Tending, EngineError> {
         // Leases first: what they free, a pool may need.
-        let mut failures = self.tend_leases()?;
-        let mut tending = self.tend_pools()?;
-        failures.append(&mut tending.failures);
-        tending.failures = failures;
+        let mut leases = self.tend_leases(usize::MAX)?;
+        let pools = self.tend_pools();
+        // Last: a guest may take its time to say it.
+        self.on_each(&leases.warnings, |warning| {
+            self.say_in_guest(warning);
+            Ok(())
+        });
+        let mut tending = pools?;
+        leases.failures.append(&mut tending.failures);
+        tending.failures = leases.failures;
         Ok(tending)
     }
 

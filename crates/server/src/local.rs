@@ -351,6 +351,7 @@ impl Api for Local {
             .read(|tx| Ok((tx.guests()?, tx.versions()?, tx.leases()?)))
             .map_err(store_problem)?;
         let ends: HashMap<_, _> = leases
+            .right
             .iter()
             .map(|row| (row.lease.guest, row.lease.until_ms))
             .collect();

@@ -50,7 +50,7 @@ pub fn open(home: Option<PathBuf>, purpose: Purpose) -> Result<Opened, Problem> 
 /// Tends pools and leases of `home` for as long as there are any, unless another process does.
 pub fn tend(home: Option<PathBuf>) -> Result<(), Problem> {
     let (engine, _) = engine(home, Purpose::Work)?;
-    tender::stay(&engine)
+    tender::stay(&Arc::new(engine))
 }
 
 /// An engine over `home`, and notes of what was tidied up.

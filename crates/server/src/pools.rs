@@ -5,7 +5,7 @@ use crate::local::Local;
 use crate::problem::problem;
 use crate::tender;
 use stampo_api::{
-    Going, Lease, LeaseRequest, Pool, PoolApi, PoolChange, PoolRequest, Reply, TakeFrom,
+    Going, Lease, LeaseRequest, Leases, Pool, PoolApi, PoolChange, PoolRequest, Reply, TakeFrom,
     TakeRequest, Taken, Tending,
 };
 use stampo_core::names::{GuestName, PoolName};
@@ -81,12 +81,16 @@ impl PoolApi for Local {
         }))
     }
 
-    fn leases(&self) -> Reply<Vec<Lease>> {
-        let leases = self.engine.leases().map_err(|error| problem(&error))?;
-        Ok(leases
-            .into_iter()
-            .map(|(row, lease)| wire_lease(&row, &lease))
-            .collect())
+    fn leases(&self) -> Reply<Leases> {
+        let found = self.engine.leases().map_err(|error| problem(&error))?;
+        Ok(Leases {
+            leases: found
+                .right
+                .into_iter()
+                .map(|(row, lease)| wire_lease(&row, &lease))
+                .collect(),
+            damaged: found.damaged.iter().map(GuestName::to_string).collect(),
+        })
     }
 
     fn set_lease(&self, guest: &GuestName, lease: LeaseRequest) -> Reply<Lease> {

@@ -17,7 +17,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often leases and the catalog are looked at: a guest whose client was killed is there for
@@ -34,6 +35,9 @@ const MOST_DOUBLED: u32 = 5;
 
 /// How many looks in a row may fail before it ends: five minutes.
 const MOST_FAILURES: u32 = 30;
+
+/// In how many guests somebody is warned at a time. The others are next.
+const MOST_WARNINGS: usize = 16;
 
 /// A longer log of it is begun anew.
 const LARGEST_LOG: u64 = 1 << 20;
@@ -56,7 +60,7 @@ pub(crate) fn ensure(home: &Path) -> Reply<()> {
 
 /// Tends the home of this engine for as long as there is something to tend. Returns at once when
 /// another process does.
-pub(crate) fn stay(engine: &Engine) -> Reply<()> {
+pub(crate) fn stay(engine: &Arc<Engine>) -> Reply<()> {
     loop {
         let Some(lock) = try_lock(engine.home())? else {
             return Ok(());
@@ -73,16 +77,12 @@ pub(crate) fn stay(engine: &Engine) -> Reply<()> {
 /// Leases have a thread of their own: filling a pool may take long, and nobody whose time is over
 /// should stay for that. When one of the two ends, so does the other: this process tends all or,
 /// so that another can be started, nothing.
-fn tend_until_idle(engine: &Engine) -> Reply<()> {
+fn tend_until_idle(engine: &Arc<Engine>) -> Reply<()> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let leases = scope.spawn(|| {
-            let mut said = Said::default();
-            keep_looking(engine, &over, || {
-                let failures = engine.tend_leases().map_err(|error| problem(&error))?;
-                said.say(engine.home(), failures);
-                Ok(LOOK_EVERY)
-            })
+            let mut leases = Leases::default();
+            keep_looking(engine, &over, || leases.look(engine))
         });
         let mut pools = Pools::default();
         let tended = keep_looking(engine, &over, || pools.look(engine));
@@ -138,6 +138,32 @@ struct OnDrop<'a>(&'a AtomicBool);
 impl Drop for OnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What leases failed, and in how many guests somebody is being warned.
+#[derive(Default)]
+struct Leases {
+    said: Said,
+    warning: Arc<AtomicUsize>,
+}
+
+impl Leases {
+    /// Ends the leases that are due. Whoever is warned is told by a thread that nobody waits for: a
+    /// guest that is slow, or hangs, keeps no other from its end.
+    fn look(&mut self, engine: &Arc<Engine>) -> Reply<Duration> {
+        let most = MOST_WARNINGS.saturating_sub(self.warning.load(Ordering::Relaxed));
+        let tended = engine.tend_leases(most).map_err(|error| problem(&error))?;
+        for warning in tended.warnings {
+            let (engine, count) = (Arc::clone(engine), Arc::clone(&self.warning));
+            count.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                engine.say_in_guest(&warning);
+                count.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        self.said.say(engine.home(), tended.failures);
+        Ok(LOOK_EVERY)
     }
 }
 

@@ -1,10 +1,19 @@
 //! Table `leases`: when guests end by themselves. A lease goes with its guest.
 
 use crate::connection::{StoreError, Tx};
-use crate::convert::{collect, parsed};
+use crate::convert::parsed;
 use rusqlite::{Row, params};
 use stampo_core::ids::GuestId;
 use stampo_core::lease::{Lease, Span};
+
+/// Every lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leases {
+    /// Those whose row has the right checksum, the one that ends first at the front.
+    pub right: Vec<LeaseRow>,
+    /// Of which guests the others were, as far as their rows tell.
+    pub damaged: Vec<GuestId>,
+}
 
 /// One lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +60,43 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The lease of a guest.
+    /// The lease of a guest. A row that has rotted says nothing that could be acted upon, and is none.
     pub fn lease(&self, guest: GuestId) -> Result<Option<LeaseRow>, StoreError> {
-        let mut statement = self
-            .sql
-            .prepare_cached("SELECT * FROM leases WHERE guest_id = ?1")?;
+        let sql = format!(
+            "SELECT * FROM leases WHERE guest_id = ?1 AND NOT ({})",
+            self.damage_of("leases")?
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
         let mut rows = statement.query([guest.to_string()])?;
         rows.next()?.map(read).transpose()
     }
 
-    /// Every lease, the one that ends first at the front.
-    pub fn leases(&self) -> Result<Vec<LeaseRow>, StoreError> {
-        let sql = "SELECT * FROM leases ORDER BY until_ms, guest_id";
-        collect(&mut self.sql.prepare_cached(sql)?, [], read)
+    /// Every lease, also those that have rotted: they keep no other from being read.
+    pub fn leases(&self) -> Result<Leases, StoreError> {
+        let sql = format!(
+            "SELECT *, {} AS is_damaged FROM leases ORDER BY until_ms, guest_id",
+            self.damage_of("leases")?
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        let mut leases = Leases::default();
+        while let Some(row) = rows.next()? {
+            match row.get("is_damaged")? {
+                false => leases.right.push(read(row)?),
+                true => {
+                    let guest: Result<GuestId, StoreError> = parsed(row, "leases", "guest_id");
+                    // One whose guest can't be read is of nobody.
+                    leases.damaged.extend(guest.ok());
+                }
+            }
+        }
+        Ok(leases)
+    }
+
+    /// Whether any guest has a lease.
+    pub fn has_leases(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM leases)";
+        Ok(self.sql.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// Lets a guest live on. Whether it had a lease.

@@ -34,7 +34,7 @@ pub use connection::{Store, StoreError, Tx};
 pub use exceptions::ExceptionRow;
 pub use facts::FactRow;
 pub use guests::{GuestRow, NicRow};
-pub use leases::LeaseRow;
+pub use leases::{LeaseRow, Leases};
 pub use operations::{EventRow, OperationRow, OperationState};
 pub use pools::PoolRow;
 pub use settings::SALT;

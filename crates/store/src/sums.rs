@@ -172,14 +172,19 @@ impl Tx<'_> {
     /// Whether a row of this table has a checksum that is not that of its content; with a column
     /// and a value, only of the rows that have this value there.
     pub fn has_damage(&self, name: &str, only: Option<(&str, &str)>) -> Result<bool, StoreError> {
-        let table = table(&self.sql, name.to_owned())?;
         // Without a column a constant is compared with itself.
         let (column, value) = only.unwrap_or(("''", ""));
         let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM {name} WHERE {column} = ?1 AND {COLUMN} IS NOT {})",
-            table.call("")
+            "SELECT EXISTS (SELECT 1 FROM {name} WHERE {column} = ?1 AND {})",
+            self.damage_of(name)?
         );
         Ok(self.sql.query_row(&sql, [value], |row| row.get(0))?)
+    }
+
+    /// The condition that a row of this table is damaged, for a statement that reads it.
+    pub(crate) fn damage_of(&self, name: &str) -> Result<String, StoreError> {
+        let table = table(&self.sql, name.to_owned())?;
+        Ok(format!("{COLUMN} IS NOT {}", table.call("")))
     }
 
     /// The ids of the guests whose rows have a wrong checksum, as they are written there.

@@ -275,8 +275,15 @@ pub fn lease(session: &Session, command: LeaseCommand) -> Result<ExitCode, Probl
             }
         }
         LeaseCommand::Ls => {
-            let leases: Vec<_> = session.api.leases()?.into_iter().map(LeaseLine).collect();
-            if leases.is_empty() {
+            let found = session.api.leases()?;
+            for guest in &found.damaged {
+                session.note(&format!(
+                    "the lease of {guest} is damaged in the catalog, so {guest} stays; give it \
+                     another: stampo lease set {guest} 1h, or none: stampo lease clear {guest}"
+                ));
+            }
+            let leases: Vec<_> = found.leases.into_iter().map(LeaseLine).collect();
+            if leases.is_empty() && found.damaged.is_empty() {
                 session.note("no leases; give one: stampo lease set GUEST 2h");
             }
             output::rows(session.global.output, &leases)?;

@@ -232,6 +232,28 @@ impl Engine {
         Err(partial)
     }
 
+    /// Recovery of cloning. What was for a process that is gone, or for a time that is over, goes;
+    /// the rest is gone on with.
+    pub(crate) fn recover_clone(&self, work: &Work<'_>) -> Result<(), EngineError> {
+        let (rows, unwanted) = self.store.read(|tx| {
+            let rows = tx.guests_of_operation(work.id)?;
+            let mut unwanted = Vec::new();
+            for row in rows.iter().filter(|row| !is_made(row)) {
+                if self.is_unwanted(tx, row.id)? {
+                    unwanted.push(row.clone());
+                }
+            }
+            Ok::<_, EngineError>((rows, unwanted))
+        })?;
+        self.destroy_all(&unwanted)?;
+        if unwanted.len() < rows.len() {
+            return self.run_clone(work).map(drop);
+        }
+        work.end(OperationState::Undone, Some("interrupted"), |_| Ok(()))?;
+        self.forget_secrets();
+        Ok(())
+    }
+
     /// Makes the directories of guests that have nothing yet, all durable with one fsync.
     fn make_directories(&self, rows: &[GuestRow]) -> Result<(), EngineError> {
         let planned = rows.iter().filter(|row| row.state == GuestState::Planned);

@@ -80,7 +80,7 @@ pub enum DamageOutcome {
     Mended,
     /// Its versions are in quarantine.
     Quarantined,
-    /// What it held is lost; it stays as it is, and the audit says so.
+    /// What it held is lost, and the audit says so; it stays as it is, or goes where that is safer.
     Kept,
     /// Nothing was done.
     Open,

@@ -8,6 +8,7 @@
 //! | nics | the guest's row |
 //! | facts | the guest's disk, when it is stopped |
 //! | scrubs | nothing: it is forgotten, and the image is read again |
+//! | leases | nothing: the guest stays until it is given another |
 //! | settings, operations, events, audit | nothing |
 //!
 //! Only a sidecar whose own checksum is right is believed. What nothing can bring back is recorded
@@ -131,8 +132,35 @@ impl Engine {
                 self.store.write(|tx| tx.delete_damaged_row(row))?;
                 Ok((DamageOutcome::Mended, "its content had changed".to_owned()))
             }
+            "leases" => self.drop_lease(row, key),
             _ => self.keep_row(row),
         }
+    }
+
+    /// Takes a lease away that may have had another end: nothing ends by it.
+    fn drop_lease(
+        &self,
+        row: &DamagedRow,
+        key: &str,
+    ) -> Result<(DamageOutcome, String), EngineError> {
+        let guest = self.guest_of(key).map(|row| row.name);
+        let why = match &guest {
+            Ok(name) => format!(
+                "its content has changed, so {name} has no lease any more, and stays; give it \
+                 another: stampo lease set {name} 1h"
+            ),
+            Err(_) => "its content has changed, and it was of no guest".to_owned(),
+        };
+        self.store.write_durably(|tx| {
+            tx.delete_damaged_row(row)?;
+            self.audit(
+                tx,
+                "damage",
+                "catalog",
+                &format!("row {key} of leases: {why}"),
+            )
+        })?;
+        Ok((DamageOutcome::Kept, why))
     }
 
     /// Takes a row that nothing can bring back as it is from now on, and records that.

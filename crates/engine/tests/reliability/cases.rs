@@ -2,6 +2,7 @@
 
 use crate::home::*;
 use crate::instant::{fits, unfit_home};
+use crate::leases;
 use crate::pools;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
@@ -33,7 +34,7 @@ pub fn by_name(name: &str) -> Case {
     let found = all()
         .into_iter()
         .chain(on_real_guests())
-        .chain([URL])
+        .chain([URL, leases::TIED])
         .find(|case| case.name == name);
     found.unwrap_or_else(|| panic!("no case {name}"))
 }

@@ -19,6 +19,7 @@ mod downloads;
 mod faults;
 mod home;
 mod instant;
+mod leases;
 mod lost;
 mod meanwhile;
 mod model;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let mut trials = plain();
     trials.extend(instant::trials());
     trials.extend(pools::trials());
+    trials.extend(leases::trials());
     trials.extend(meanwhile::trials());
     trials.extend(power::trials());
     trials.extend(model::trials());

@@ -13,7 +13,7 @@ use stampo_core::plan::CloneSpec;
 use stampo_core::pool::{Depth, Pool};
 use stampo_driver::Power;
 use stampo_driver::sim::{ForkManners, SimDriver};
-use stampo_engine::{Agreed, Engine, EngineError, PoolChange, Tending, Unwatched};
+use stampo_engine::{Agreed, Engine, EngineError, GuestLeases, PoolChange, Tending, Unwatched};
 use stampo_store::GuestRow;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -610,5 +610,5 @@ fn extended() {
     assert!(engine.clear_lease(&name("app")).expect("cleared"));
     tend(&engine).expect("tended");
     assert_eq!(ready(&engine), ["app"]);
-    assert_eq!(engine.leases().expect("read"), []);
+    assert_eq!(engine.leases().expect("read"), GuestLeases::default());
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
 /// Changes a table by `sql` and leaves the checksums of its rows as they are.
-fn rot(home: &Path, table: &str, sql: &str) {
+pub fn rot(home: &Path, table: &str, sql: &str) {
     let connection = Connection::open(home.join("catalog.db")).expect("a catalog");
     let trigger: String = connection
         .query_row(
