@@ -148,16 +148,9 @@ impl Engine {
     pub(crate) fn ready_guest(&self, name: &GuestName, act: &str) -> Result<GuestRow, EngineError> {
         let row = self.guest_row(name)?;
         if !row.state.is_complete() {
-            let why = match &row.plan.member {
-                Some(member) if row.state == GuestState::Pooled => format!(
-                    "it is pooled, and nobody's yet: stampo pool take {}",
-                    member.pool
-                ),
-                _ => format!("it is {}", row.state),
-            };
             return Err(EngineError::Conflict {
                 act: format!("{act} {name}"),
-                why,
+                why: in_pool(&row).unwrap_or_else(|| format!("it is {}", row.state)),
             });
         }
         self.power(&row);
@@ -199,6 +192,16 @@ impl Engine {
             tracing::error!(%error, action, resource, "an audit record could not be written");
         }
     }
+}
+
+/// Why nothing can be done with a guest that waits in a pool; `None` for any other.
+pub(crate) fn in_pool(row: &GuestRow) -> Option<String> {
+    let member = row.plan.member.as_ref();
+    let waits = member.filter(|_| row.state == GuestState::Pooled);
+    waits.map(|member| {
+        let pool = &member.pool;
+        format!("it is pooled, and nobody's yet; take one: stampo pool take {pool}")
+    })
 }
 
 /// Waits until the home's own name is durable, before anything is in it: whoever made it may not

@@ -10,7 +10,7 @@
 //! holds a guest, no other can begin, in any process.
 
 use crate::clone::disk_name;
-use crate::engine::Engine;
+use crate::engine::{Engine, in_pool};
 use crate::error::EngineError;
 use crate::work::{Unwatched, Work};
 use stampo_core::goal::CloneKind;
@@ -72,7 +72,7 @@ impl Engine {
         if let Some(from) = ask.from.filter(|from| *from != row.state) {
             return Err(EngineError::Conflict {
                 act: format!("{} {}", words(ask.verb), ask.name),
-                why: format!("it is {}, not {from}", row.state),
+                why: in_pool(&row).unwrap_or_else(|| format!("it is {}, not {from}", row.state)),
             });
         }
         change(tx, &mut row)?;

@@ -1,7 +1,7 @@
 //! Starting and stopping guests, and waiting until ssh answers.
 
 use crate::clone::disk_name;
-use crate::engine::Engine;
+use crate::engine::{Engine, in_pool};
 use crate::error::EngineError;
 use crate::guest_op::Ask;
 use stampo_core::goal::CloneKind;
@@ -134,7 +134,8 @@ impl Engine {
                 Err(EngineError::Conflict { act, why })
             }
             Power::Paused { .. } => {
-                let why = format!("it is paused; end it first: stampo stop {}", row.name);
+                let paused = || format!("it is paused; end it first: stampo stop {}", row.name);
+                let why = in_pool(row).unwrap_or_else(paused);
                 Err(EngineError::Conflict { act, why })
             }
             Power::Unknown { reason } => Err(EngineError::Conflict { act, why: reason }),

@@ -39,6 +39,7 @@ mod speed;
 mod system;
 mod undefined;
 mod unique;
+mod waiting;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     trials.extend(instant::trials());
     trials.extend(pools::trials());
     trials.extend(leases::trials());
+    trials.extend(waiting::trials());
     trials.extend(meanwhile::trials());
     trials.extend(power::trials());
     trials.extend(model::trials());
