@@ -1,5 +1,6 @@
 //! [`QemuDriver`]: the trait's calls, each handed to the file of its verb.
 
+use crate::abandoned;
 use crate::agent::Agent;
 use crate::argv::{self, Machine};
 use crate::channel;
@@ -222,6 +223,12 @@ impl Driver for QemuDriver {
         self.reap(Vec::new());
         place.forget()?;
         Ok(Ensured::Changed)
+    }
+
+    fn end_without_directory(&self, ids: &[GuestId]) -> Result<usize, DriverError> {
+        let ended = abandoned::end(ids);
+        self.reap(Vec::new());
+        ended.map_err(DriverError::io("look for processes in", Path::new("/proc")))
     }
 
     fn ensure_frozen(&self, id: GuestId) -> Result<(Ensured, MemoryImage), DriverError> {

@@ -8,6 +8,7 @@
 //! What is not here: making disks (the image crate), deciding anything (the engine), remembering
 //! guests (the catalog).
 
+mod abandoned;
 mod agent;
 mod argv;
 mod channel;

@@ -273,6 +273,10 @@ pub trait Driver: Send + Sync {
     /// Kills the guest if its process is there and forgets it. Its directory is the caller's to remove.
     fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError>;
 
+    /// Kills those of these guests whose directories were removed under their processes; how many.
+    /// Nothing else can find them again. One whose directory was only moved is left alone.
+    fn end_without_directory(&self, ids: &[GuestId]) -> Result<usize, DriverError>;
+
     /// Freezes a running guest that was started with [`Start::BootToFreeze`]: its links are taken
     /// down, it is stopped between two instructions, and its memory image is made durable; then
     /// its process ends. Repeated after that, it gives the same image. The disks are the caller's

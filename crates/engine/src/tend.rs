@@ -7,6 +7,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::pool::FILL;
 
 /// What one look did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +28,17 @@ impl Engine {
         self.store.read(|tx| {
             Ok(!tx.pools()?.is_empty() || tx.has_leases()? || !tx.pooled_guests()?.is_empty())
         })
+    }
+
+    /// Ends the members of pools whose home was removed under them: nobody's, and nobody could find
+    /// them again. How many.
+    pub fn end_members_without_home(&self) -> Result<usize, EngineError> {
+        let members = self.store.read(|tx| {
+            let mut rows = tx.pooled_guests()?;
+            rows.extend(tx.guests_of_operations(FILL)?);
+            Ok::<_, EngineError>(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+        })?;
+        Ok(self.driver.end_without_directory(&members)?)
     }
 
     /// Looks once at every pool and every lease, and does what is due.

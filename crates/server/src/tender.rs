@@ -39,6 +39,9 @@ const MOST_FAILURES: u32 = 30;
 /// In how many guests somebody is warned at a time. The others are next.
 const MOST_WARNINGS: usize = 16;
 
+/// How long after its catalog a home may take to go.
+const REMOVAL: Duration = Duration::from_secs(10);
+
 /// A longer log of it is begun anew.
 const LARGEST_LOG: u64 = 1 << 20;
 
@@ -67,11 +70,40 @@ pub(crate) fn stay(engine: &Arc<Engine>) -> Reply<()> {
         };
         tend_until_idle(engine)?;
         drop(lock);
+        if is_home_gone(engine) {
+            return end_members(engine);
+        }
         // Somebody may have come while we held it, and so started nobody.
         if !is_needed(engine)? {
             return Ok(());
         }
     }
+}
+
+/// Whether the home was removed. Whoever removes it may not be done when its catalog is gone.
+fn is_home_gone(engine: &Engine) -> bool {
+    let begun = Instant::now();
+    let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+    while is_missing(engine.store().path()) {
+        if is_missing(engine.home()) {
+            return true;
+        }
+        if begun.elapsed() > REMOVAL {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    false
+}
+
+/// Ends what only the home that is gone could have told of.
+fn end_members(engine: &Engine) -> Reply<()> {
+    let ended = engine.end_members_without_home();
+    let ended = ended.map_err(|error| problem(&error))?;
+    say(&format!(
+        "the home is gone, and {ended} members of its pools were ended"
+    ));
+    Ok(())
 }
 
 /// Leases have a thread of their own: filling a pool may take long, and nobody whose time is over

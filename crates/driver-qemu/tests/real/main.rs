@@ -5,6 +5,7 @@ mod devices;
 mod linux;
 mod memory;
 mod monitor;
+mod prepared;
 mod processes;
 mod records;
 mod support;

@@ -30,14 +30,14 @@ fn to_freeze(ground: &Ground, driver: &dyn Driver) -> (GuestDefinition, MemoryIm
     (guest, MemoryImageDir::at(image))
 }
 
-fn frozen(ground: &Ground, driver: &dyn Driver) -> (MemoryImageDir, MemoryImage) {
+pub fn frozen(ground: &Ground, driver: &dyn Driver) -> (MemoryImageDir, MemoryImage) {
     let (guest, dir) = to_freeze(ground, driver);
     let (_, image) = driver.ensure_frozen(guest.id).expect("frozen");
     driver.ensure_undefined(guest.id).expect("forgotten");
     (dir, image)
 }
 
-fn fork(ground: &Ground, driver: &dyn Driver, dir: &MemoryImageDir) -> GuestDefinition {
+pub fn fork(ground: &Ground, driver: &dyn Driver, dir: &MemoryImageDir) -> GuestDefinition {
     let mut guest = ground.guest(Temper::Deaf);
     guest.start = Start::Resume {
         image: dir.path().to_owned(),
@@ -50,7 +50,7 @@ fn content(dir: &MemoryImageDir) -> [Vec<u8>; 3] {
     [dir.memory(), dir.state(), dir.manifest()].map(|path| fs::read(path).expect("readable"))
 }
 
-fn status(guest: &GuestDefinition) -> String {
+pub fn status(guest: &GuestDefinition) -> String {
     let status = monitor::qmp(guest, "query-status");
     status["status"].as_str().expect("text").to_owned()
 }
@@ -270,9 +270,9 @@ fn moments() -> impl Iterator<Item = Option<Duration>> {
 }
 
 /// Runs one act in a child that is this test program again, and kills it after `moment`.
-fn killed_at(test: &str, act: &str, ground: &Ground, moment: Option<Duration>) {
+pub fn killed_at(test: &str, act: &str, ground: &Ground, moment: Option<Duration>) {
     let mut child = Command::new(std::env::current_exe().expect("a path"))
-        .args(["--exact", &format!("memory::{test}"), "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env("STAMPO_QEMU_TEST_ACT", act)
         .env("STAMPO_QEMU_TEST_GUESTS", ground.driver().guests_dir())
         .stdout(Stdio::null())
@@ -287,12 +287,15 @@ fn killed_at(test: &str, act: &str, ground: &Ground, moment: Option<Duration>) {
 }
 
 /// In such a child: does the act on the only guest and ends the process.
-fn act_of_a_child() {
+pub fn act_of_a_child() {
     let Ok(act) = std::env::var("STAMPO_QEMU_TEST_ACT") else {
         return;
     };
     let dir = std::env::var("STAMPO_QEMU_TEST_GUESTS").expect("given together");
     let driver = crate::support::open(Path::new(&dir));
+    if let Some(done) = crate::prepared::act(&driver, &act) {
+        std::process::exit(i32::from(!done));
+    }
     let id = driver.list().expect("listed")[0];
     let done = match act.as_str() {
         "resume" => driver.ensure_running(id).map(drop),
@@ -311,7 +314,7 @@ fn a_starter_killed_at_any_moment_leaves_nothing_half_made() {
     let mut ends = [0; 3];
     for moment in moments() {
         let guest = fork(&ground, &driver, &dir);
-        let test = "a_starter_killed_at_any_moment_leaves_nothing_half_made";
+        let test = "memory::a_starter_killed_at_any_moment_leaves_nothing_half_made";
         killed_at(test, "resume", &ground, moment);
         let end = match driver.ensure_running(guest.id) {
             Ok(Ensured::Changed) => 0,
@@ -344,7 +347,7 @@ fn a_freezer_killed_at_any_moment_leaves_a_whole_image_or_none() {
     let mut ends = [0; 3];
     for moment in moments() {
         let (guest, dir) = to_freeze(&ground, &driver);
-        let test = "a_freezer_killed_at_any_moment_leaves_a_whole_image_or_none";
+        let test = "memory::a_freezer_killed_at_any_moment_leaves_a_whole_image_or_none";
         killed_at(test, "freeze", &ground, moment);
         let whole = dir.read().expect("readable").is_some();
         if whole {
