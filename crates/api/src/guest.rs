@@ -31,6 +31,13 @@ pub struct Guest {
     pub name: String,
     /// The version it was cloned from, `name@N`.
     pub version: String,
+    /// How it stands to its version: `current`, `deprecated`, `obsolete`, `withdrawn`, `orphan`,
+    /// `quarantined` or `revoked`.
+    #[serde(default)]
+    pub standing: String,
+    /// Why, and what to use instead.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub advice: String,
     /// Its image id.
     pub image: String,
     /// `linked`, `full` or `instant`.
@@ -164,6 +171,12 @@ pub struct ExecStreams<'a> {
 pub struct Passport {
     /// The guest.
     pub guest: String,
+    /// The version it was cloned from, `name@N`.
+    #[serde(default)]
+    pub version: String,
+    /// How it stands to its version, as [`Guest::standing`].
+    #[serde(default)]
+    pub standing: String,
     /// Where the items were read: `disk`, `agent` or `catalog` (as recorded when it was made).
     pub source: String,
     /// The items.

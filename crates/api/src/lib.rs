@@ -8,6 +8,7 @@
 //! [`Api::follow`] reports its events until it ends.
 
 pub mod channel;
+pub mod govern;
 pub mod guest;
 pub mod operation;
 pub mod pool;
@@ -15,7 +16,8 @@ pub mod problem;
 pub mod store;
 pub mod template;
 
-pub use channel::{Channel, ChannelApi};
+pub use channel::{Channel, ChannelApi, ChannelMove};
+pub use govern::{GovernApi, Governed, MovedChannel, RevokeRequest, WithdrawRequest};
 pub use guest::{
     Boot, CloneRequest, ExecRequest, ExecStreams, FactVerdict, Guest, Passport, ResizeRequest,
     StopReply,
@@ -43,7 +45,7 @@ use std::path::PathBuf;
 pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
-pub trait Api: ChannelApi + PoolApi + Send + Sync {
+pub trait Api: ChannelApi + GovernApi + PoolApi + Send + Sync {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
 
@@ -61,14 +63,6 @@ pub trait Api: ChannelApi + PoolApi + Send + Sync {
     fn verification(&self, version: &VersionRef) -> Reply<Verification>;
     /// Accepts a finding of a version's proof, with a reason that is recorded.
     fn accept(&self, request: AcceptRequest) -> Reply<Version>;
-    /// Offers a sealed version for cloning.
-    fn publish(&self, version: &VersionRef) -> Reply<Version>;
-    /// Withdraws a version; it can be restored until it is collected.
-    fn retire(&self, version: &VersionRef) -> Reply<Version>;
-    /// Undoes a retirement: the version is sealed again.
-    fn restore_version(&self, version: &VersionRef) -> Reply<Version>;
-    /// Frees a version's bytes. Refused while linked clones read them.
-    fn purge(&self, version: &VersionRef) -> Reply<Version>;
     /// Starts making a version's memory image: it is booted once, out of sight, and frozen.
     fn freeze(&self, version: &VersionRef) -> Reply<Operation>;
     /// Every version; purged ones only when `all`.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stampo_core::hardware::Hardware;
+use stampo_core::lifecycle::Governance;
 use stampo_core::names::{TemplateName, VersionRef};
 use stampo_core::size::ByteSize;
 use std::path::PathBuf;
@@ -139,6 +140,15 @@ pub struct Version {
     pub origin: serde_json::Value,
     /// Findings that nobody accepted; `None` when there is no proof.
     pub open_findings: Option<usize>,
+    /// Reasons, dates, a hold.
+    #[serde(default, skip_serializing_if = "Governance::is_empty")]
+    pub governance: Governance,
+    /// The channels that point to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<String>,
+    /// The nearest ancestor that was revoked together with its descendants, `name@N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_ancestor: Option<String>,
     /// Guests that were cloned from it.
     pub guests: usize,
     /// The machines that its memory images are of, by their hashes.

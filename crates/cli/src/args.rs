@@ -1,10 +1,14 @@
 //! What can be typed. The doc comments are the help texts.
 
 mod clone;
+mod govern;
 mod pool;
 mod store;
 
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
+pub use govern::{
+    ChannelCommand, DeprecateArgs, EndOfLifeArgs, ObsoleteArgs, ReasonArgs, RevokeArgs,
+};
 pub use pool::{
     DepthArg, LeaseCommand, PoolArg, PoolCommand, PoolCreateArgs, PoolSetArgs, RunArgs, TakeArgs,
     TendArgs,
@@ -159,11 +163,32 @@ pub enum TemplateCommand {
     /// The memory image lies beside the version's disk and goes with it. It holds whatever was in
     /// the guest's memory, so it is readable by its owner only.
     Freeze(VersionArg),
+    /// Say that another version should be used: new clones come with a warning.
+    ///
+    /// On its dates it becomes obsolete, and is retired. Repeat it to change what was said.
+    Deprecate(DeprecateArgs),
+    /// End new clones of a version. Those that exist go on.
+    Obsolete(ObsoleteArgs),
+    /// Offer a deprecated or obsolete version again.
+    Reinstate(ReasonArgs),
+    /// Withdraw a version for a reason that concerns its clones too. Nothing leads back.
+    ///
+    /// Channels that point to it are moved back to the last good version in the same step. Its
+    /// clones are shown as revoked; its bytes stay until it is purged by name.
+    Revoke(RevokeArgs),
+    /// Keep a version's bytes: it is neither purged nor collected.
+    Hold(ReasonArgs),
+    /// Take a hold away.
+    Release(VersionArg),
+    /// Set the date from which what a version holds is not maintained any more.
+    ///
+    /// On that date it becomes obsolete if it is offered, and it is not published afterwards.
+    EndOfLife(EndOfLifeArgs),
     /// Withdraw a version; it can be restored until it is collected.
     Retire(VersionArg),
     /// Undo a retirement.
     Restore(VersionArg),
-    /// Free the bytes of a retired or draft version.
+    /// Free the bytes of a retired, revoked or draft version.
     Purge(VersionArg),
     /// Names such as web:stable for one version, which can be moved to another.
     #[command(subcommand)]
@@ -174,26 +199,6 @@ pub enum TemplateCommand {
     Show(VersionArg),
     /// Show what is inside a version's disk.
     Inspect(VersionArg),
-}
-
-/// Channels.
-#[derive(Debug, Subcommand)]
-pub enum ChannelCommand {
-    /// Point a channel to a published version, making it if it is missing.
-    Set {
-        /// NAME:CHANNEL, as in web:stable.
-        channel: VersionRef,
-        /// NAME or NAME@NUMBER, of the same template.
-        version: VersionRef,
-    },
-    /// List channels and where they point.
-    Ls,
-    /// Forget channels.
-    Rm {
-        /// NAME:CHANNEL.
-        #[arg(required = true)]
-        channels: Vec<VersionRef>,
-    },
 }
 
 /// Operations.

@@ -4,6 +4,8 @@
 //! and no async: a caller passes in the time and the random bytes. This is what lets every
 //! decision be tested with tables, and every plan be printed before it is applied.
 
+pub mod channel;
+pub mod date;
 pub mod goal;
 pub mod guest;
 pub mod hardware;

@@ -73,8 +73,10 @@ pub struct VersionFacts {
     pub id: VersionId,
     /// `name@N`, for messages.
     pub label: String,
-    /// Its state.
+    /// Its state, as its dates have it now.
     pub state: State,
+    /// What its users should know of that, see [`crate::lifecycle::Governance::advice`].
+    pub advice: String,
     /// Its image.
     pub image: ImageId,
     /// The size that guests see.
@@ -218,6 +220,7 @@ pub fn plan_clone(
         return Err(PlanRefusal::NotClonable {
             label: version.label.clone(),
             state: version.state,
+            advice: version.advice.clone(),
         });
     }
     let count = spec.count.unwrap_or(1);
@@ -293,7 +296,11 @@ fn random_uuid(random: &mut dyn FnMut() -> [u8; 16]) -> Uuid {
 fn warnings(spec: &CloneSpec, version: &VersionFacts) -> Vec<String> {
     let mut warnings = Vec::new();
     if version.state == State::Deprecated {
-        warnings.push(format!("{} is deprecated", version.label));
+        let colon = if version.advice.is_empty() { "" } else { ": " };
+        warnings.push(format!(
+            "{} is deprecated{colon}{}",
+            version.label, version.advice
+        ));
     }
     if spec.no_personalisation {
         warnings.push("not personalised: identity is left to each guest's first boot".to_owned());

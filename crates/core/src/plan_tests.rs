@@ -8,6 +8,7 @@ pub(crate) fn version() -> VersionFacts {
         id: VersionId(Uuid::nil()),
         label: "web@1".into(),
         state: State::Published,
+        advice: String::new(),
         image: ImageId::from_bytes([7; 32]),
         virtual_size: ByteSize::gib(2),
         data: ByteSize::mib(500),

@@ -15,7 +15,7 @@ use crate::images::PENDING_IMAGE;
 use crate::import::DOWNLOAD;
 use crate::work::{PhaseProgress, Work};
 use stampo_core::ids::{ImageId, OperationId, VersionId};
-use stampo_core::lifecycle::State;
+use stampo_core::lifecycle::{Governance, State};
 use stampo_core::names::TemplateName;
 use stampo_core::size::ByteSize;
 use stampo_image::durable;
@@ -55,6 +55,7 @@ impl Engine {
                 hardware: stampo_core::hardware::Hardware::default(),
                 origin,
                 proof: None,
+                governance: Governance::default(),
                 operation: Some(operation.id),
                 created_ms: self.now_ms(),
                 changed_ms: self.now_ms(),

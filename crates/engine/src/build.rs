@@ -74,8 +74,9 @@ impl Engine {
             .store
             .read(|tx| self.find_version(tx, reference, crate::version::Bare::Clonable))?;
         let act = || format!("add to {}", parent.label());
-        if !parent.state.is_clonable() {
-            let why = format!("it is {}, not published", parent.state);
+        let state = self.standing(&parent);
+        if !state.is_clonable() {
+            let why = format!("it is {state}, not published");
             return Err(EngineError::Conflict { act: act(), why });
         }
         let origin: BuildOrigin = serde_json::from_value(parent.origin.clone()).map_err(|_| {

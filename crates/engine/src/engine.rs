@@ -165,7 +165,18 @@ impl Engine {
         resource: &str,
         detail: &str,
     ) -> Result<(), StoreError> {
-        let actor = &self.settings.actor;
+        self.audit_as(tx, &self.settings.actor, action, resource, detail)
+    }
+
+    /// As [`Engine::audit`], in another name.
+    pub(crate) fn audit_as(
+        &self,
+        tx: &Tx<'_>,
+        actor: &str,
+        action: &str,
+        resource: &str,
+        detail: &str,
+    ) -> Result<(), StoreError> {
         let entry = AuditEntry {
             actor,
             action,

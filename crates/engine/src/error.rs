@@ -15,6 +15,14 @@ pub enum EngineError {
         /// As the user wrote it.
         name: String,
     },
+    /// The version that a channel pointed to can't be used any more, and there was none before.
+    #[error("find a version in {channel}: it points to none, since {why}")]
+    EmptyChannel {
+        /// `web:stable`.
+        channel: String,
+        /// What happened.
+        why: String,
+    },
     /// A rule of the lifecycle forbids it.
     #[error("change {label}")]
     Refused {
@@ -201,6 +209,7 @@ impl EngineError {
         matches!(
             self,
             EngineError::NotFound { .. }
+                | EngineError::EmptyChannel { .. }
                 | EngineError::Conflict { .. }
                 | EngineError::Refused { .. }
                 | EngineError::HasLinkedClones { .. }

@@ -184,6 +184,9 @@ impl Engine {
         let clones = row.image.as_ref().and_then(|image| readers.get(image));
         let grace_ms = i64::try_from(self.settings.retired_grace.as_millis()).unwrap_or(i64::MAX);
         let left_ms = row.changed_ms.saturating_add(grace_ms) - self.now_ms();
+        if let Some(hold) = &row.governance.hold {
+            return Ok((false, format!("on hold: {}", hold.reason)));
+        }
         Ok(match (row.state, clones) {
             (State::Retired, Some(clones)) => {
                 let mut names: Vec<&str> = clones.iter().map(String::as_str).collect();

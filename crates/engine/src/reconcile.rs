@@ -133,12 +133,12 @@ impl Engine {
         })
     }
 
-    /// A change of state whose commit happened: only the part after it is left to do.
+    /// A change of versions whose commit happened: only the part after it is left to do.
     fn recover_change(&self, work: &Work<'_>, row: &OperationRow) -> Result<(), EngineError> {
         let versions = self.store.read(|tx| tx.versions_of_operation(row.id))?;
-        match versions.first() {
-            Some(version) => self.finish_change(work, version.id),
-            None => work.end(OperationState::Undone, Some("interrupted"), |_| Ok(())),
+        match versions.is_empty() {
+            false => self.finish_change(work),
+            true => work.end(OperationState::Undone, Some("interrupted"), |_| Ok(())),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::work::{Unwatched, Work};
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::{ImageId, VersionId};
-use stampo_core::lifecycle::State;
+use stampo_core::lifecycle::{Governance, State};
 use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::size::ByteSize;
 use stampo_store::{ExceptionRow, GuestRow, OperationState, Tx, VersionRow};
@@ -77,6 +77,8 @@ impl Engine {
             }
             self.faults.reach("rescan.version");
         }
+        self.store.write_durably(|tx| self.point_channels(tx))?;
+        self.faults.reach("rescan.channels");
         found.refused.extend(self.strange_memory_images()?);
         for path in list(self.driver.guests_dir())? {
             let sidecar = path.join(GUEST);
@@ -173,6 +175,9 @@ impl Engine {
             for exception in sidecar.exceptions {
                 tx.put_exception(row.id, &ExceptionRow::from(exception))?;
             }
+            for one in sidecar.channel_moves {
+                tx.add_channel_move(&one.into_row(row.template_id))?;
+            }
             Ok(true)
         })
     }
@@ -201,6 +206,7 @@ impl Engine {
             hardware: guest.plan.hardware.clone(),
             origin: serde_json::json!({ "kind": "unknown" }),
             proof: None,
+            governance: Governance::default(),
             operation: None,
             created_ms: guest.created_ms,
             changed_ms: self.now_ms(),
@@ -312,6 +318,7 @@ pub(crate) fn version_row(
         hardware: sidecar.hardware.clone(),
         origin: sidecar.origin.clone(),
         proof: sidecar.proof.clone(),
+        governance: sidecar.governance.clone(),
         operation: None,
         created_ms: sidecar.created_ms,
         changed_ms: sidecar.changed_ms,

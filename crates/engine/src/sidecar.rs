@@ -15,20 +15,25 @@ use crate::error::EngineError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stampo_core::channel::MoveKind;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::hardware::Hardware;
-use stampo_core::ids::{GuestId, ImageId, VersionId};
-use stampo_core::lifecycle::State;
-use stampo_core::names::{GuestName, TemplateName};
+use stampo_core::ids::{GuestId, ImageId, TemplateId, VersionId};
+use stampo_core::lifecycle::{Governance, State};
+use stampo_core::names::{ChannelName, GuestName, TemplateName};
 use stampo_core::plan::GuestPlan;
 use stampo_core::size::ByteSize;
 use stampo_image::{durable, regular};
-use stampo_store::{ExceptionRow, GuestRow, Tx, VersionRow};
+use stampo_store::{ChannelMoveRow, ExceptionRow, GuestRow, StoreError, Tx, VersionRow};
 use std::path::{Path, PathBuf};
 
 /// The form of the files. A file of a higher form is refused, never guessed at.
 pub(crate) const FORMAT: u32 = 1;
+
+/// The form of a version's sidecar that has reasons, dates, a hold or moves of channels. Whoever
+/// knows only the form before must not take such a version in without them.
+const GOVERNED_FORMAT: u32 = 2;
 
 /// The name of a guest's sidecar in its directory.
 pub(crate) const GUEST: &str = "guest.json";
@@ -55,6 +60,11 @@ pub(crate) struct VersionSidecar {
     pub origin: serde_json::Value,
     pub proof: Option<serde_json::Value>,
     pub exceptions: Vec<ExceptionSidecar>,
+    #[serde(default, skip_serializing_if = "Governance::is_empty")]
+    pub governance: Governance,
+    /// The moves of channels to and from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_moves: Vec<ChannelMoveSidecar>,
     pub created_ms: i64,
     pub changed_ms: i64,
     pub verified_ms: Option<i64>,
@@ -68,6 +78,19 @@ pub(crate) struct ExceptionSidecar {
     pub reason: String,
     pub actor: String,
     pub created_ms: i64,
+}
+
+/// A move of a channel in a version's sidecar. Versions are named by number: all are of one template.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ChannelMoveSidecar {
+    pub channel: ChannelName,
+    pub sequence: u32,
+    pub kind: MoveKind,
+    pub from: Option<u32>,
+    pub to: Option<u32>,
+    pub actor: String,
+    pub reason: String,
+    pub at_ms: i64,
 }
 
 /// A guest's sidecar.
@@ -105,8 +128,8 @@ impl Engine {
 
     /// Writes a version's sidecar, if the version has bytes.
     pub(crate) fn write_version_sidecar(&self, row: &VersionRow) -> Result<(), EngineError> {
-        let exceptions = self.store.read(|tx| tx.exceptions(row.id))?;
-        match version_sidecar(row, exceptions) {
+        let sidecar = self.store.read(|tx| version_sidecar(tx, row))?;
+        match sidecar {
             Some(sidecar) => {
                 let path = self.version_sidecar_path(&sidecar.image, row.id);
                 write_sidecar(&path, &sidecar)
@@ -168,26 +191,34 @@ impl Engine {
 
 /// The content of a version's sidecar; none when it has no bytes.
 pub(crate) fn version_sidecar(
+    tx: &Tx<'_>,
     row: &VersionRow,
-    exceptions: Vec<ExceptionRow>,
-) -> Option<VersionSidecar> {
-    Some(VersionSidecar {
-        format: FORMAT,
+) -> Result<Option<VersionSidecar>, StoreError> {
+    let Some(image) = row.image.clone() else {
+        return Ok(None);
+    };
+    let exceptions = tx.exceptions(row.id)?;
+    let channel_moves = tx.moves_of_version(row.template_id, row.number)?;
+    let is_plain = row.governance.is_empty() && channel_moves.is_empty();
+    Ok(Some(VersionSidecar {
+        format: if is_plain { FORMAT } else { GOVERNED_FORMAT },
         id: row.id,
         template: row.template.clone(),
         number: row.number,
         state: row.state,
-        image: row.image.clone()?,
+        image,
         virtual_size: row.virtual_size,
         data: row.data,
         hardware: row.hardware.clone(),
         origin: row.origin.clone(),
         proof: row.proof.clone(),
         exceptions: exceptions.into_iter().map(ExceptionSidecar::from).collect(),
+        governance: row.governance.clone(),
+        channel_moves: channel_moves.into_iter().map(Into::into).collect(),
         created_ms: row.created_ms,
         changed_ms: row.changed_ms,
         verified_ms: row.verified_ms,
-    })
+    }))
 }
 
 /// The sidecar that a guest's row would have.
@@ -227,8 +258,20 @@ pub(crate) fn guest_sidecar(
     }
 }
 
+/// A sidecar: its form is checked before it is read.
+pub(crate) trait Sidecar: Serialize + DeserializeOwned {
+    /// The highest form that is read.
+    const NEWEST_FORMAT: u32 = FORMAT;
+}
+
+impl Sidecar for VersionSidecar {
+    const NEWEST_FORMAT: u32 = GOVERNED_FORMAT;
+}
+
+impl Sidecar for GuestSidecar {}
+
 /// A sidecar that says how old it is.
-pub(crate) trait Dated: Serialize + DeserializeOwned {
+pub(crate) trait Dated: Sidecar {
     /// When the row was last changed of which it was written, in milliseconds since 1970.
     fn changed_ms(&self) -> i64;
 
@@ -272,6 +315,38 @@ impl Dated for GuestSidecar {
     }
 }
 
+impl From<ChannelMoveRow> for ChannelMoveSidecar {
+    fn from(row: ChannelMoveRow) -> Self {
+        ChannelMoveSidecar {
+            channel: row.channel,
+            sequence: row.sequence,
+            kind: row.kind,
+            from: row.from,
+            to: row.to,
+            actor: row.actor,
+            reason: row.reason,
+            at_ms: row.at_ms,
+        }
+    }
+}
+
+impl ChannelMoveSidecar {
+    /// The row of a move of this template's channels.
+    pub(crate) fn into_row(self, template_id: TemplateId) -> ChannelMoveRow {
+        ChannelMoveRow {
+            template_id,
+            channel: self.channel,
+            sequence: self.sequence,
+            kind: self.kind,
+            from: self.from,
+            to: self.to,
+            actor: self.actor,
+            reason: self.reason,
+            at_ms: self.at_ms,
+        }
+    }
+}
+
 impl From<ExceptionRow> for ExceptionSidecar {
     fn from(row: ExceptionRow) -> Self {
         ExceptionSidecar {
@@ -299,7 +374,7 @@ impl From<ExceptionSidecar> for ExceptionRow {
 /// Reads a version's and a guest's sidecar and gives them as they would be written, for fuzzing.
 #[doc(hidden)]
 pub fn rewritten_sidecars(text: &[u8]) -> [Option<Vec<u8>>; 2] {
-    fn again<T: Serialize + DeserializeOwned>(text: &[u8]) -> Option<Vec<u8>> {
+    fn again<T: Sidecar>(text: &[u8]) -> Option<Vec<u8>> {
         let (sidecar, _) = parse_sidecar::<T>(Path::new("sidecar"), text).ok()?;
         Some(checksum::add(serde_json::to_vec_pretty(&sidecar).ok()?))
     }
@@ -314,25 +389,21 @@ pub(crate) fn write_sidecar<T: Serialize>(path: &Path, value: &T) -> Result<(), 
 }
 
 /// A sidecar and what its checksum says, which is never *wrong*: that is an error.
-pub(crate) fn read_sidecar<T: Serialize + DeserializeOwned>(
-    path: &Path,
-) -> Result<(T, Protection), EngineError> {
+pub(crate) fn read_sidecar<T: Sidecar>(path: &Path) -> Result<(T, Protection), EngineError> {
     let text = regular::read(path, LIMIT_BYTES).map_err(EngineError::io("read", path))?;
     parse_sidecar(path, &text)
 }
 
 /// As [`read_sidecar`], of bytes that are read already; `path` is for messages.
-fn parse_sidecar<T: Serialize + DeserializeOwned>(
-    path: &Path,
-    text: &[u8],
-) -> Result<(T, Protection), EngineError> {
+fn parse_sidecar<T: Sidecar>(path: &Path, text: &[u8]) -> Result<(T, Protection), EngineError> {
     let protection = checksum::check(text);
     if protection == Protection::Wrong {
         return Err(unusable(path, "its checksum is not that of its content"));
     }
     let failed = || format!("read {}", path.display());
     let value: Value = serde_json::from_slice(text).map_err(EngineError::room(failed()))?;
-    if value["format"] != FORMAT {
+    let format = value["format"].as_u64().unwrap_or_default();
+    if !(u64::from(FORMAT)..=u64::from(T::NEWEST_FORMAT)).contains(&format) {
         return Err(unusable(path, "it is of another form"));
     }
     let sidecar: T = serde_json::from_value(value.clone()).map_err(EngineError::room(failed()))?;

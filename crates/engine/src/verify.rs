@@ -121,6 +121,7 @@ impl Engine {
             tx.update_version(&row)?;
             self.audit(tx, "quarantine", &label, &why)
         })?;
+        self.settle_channels_or_warn();
         Err(EngineError::Rot { label, why })
     }
 

@@ -1,13 +1,15 @@
-//! Versions: finding them, and the changes that move no bytes: accept, publish, retire, restore.
+//! Versions: finding them, what speaks for and against them, and accepting findings. Changes of state
+//! are in `govern.rs`.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::work::{Unwatched, Work};
 use stampo_core::goal::CloneKind;
-use stampo_core::ids::VersionId;
-use stampo_core::lifecycle::{Evidence, Refusal, State, Verb, transition};
+use stampo_core::ids::{TemplateId, VersionId};
+use stampo_core::lifecycle::{Evidence, State, Verb, standing_state};
 use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_store::{ExceptionRow, GuestRow, OperationState, StoreError, Tx, VersionRow};
+use std::collections::HashSet;
 
 /// Which version a bare template name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,21 +36,39 @@ impl Engine {
             .template(&reference.template)?
             .ok_or_else(|| missing("template"))?;
         if let VersionSelect::Channel(name) = &reference.select {
-            let found = self.version_of_channel(tx, &reference.template, name)?;
+            let found = self.version_of_channel(tx, &template, name)?;
             return found.ok_or_else(|| missing("channel"));
         }
-        let versions = tx.versions_of(template.id)?;
-        let fits = |row: &VersionRow| match &reference.select {
-            VersionSelect::Number(number) => row.number == *number,
-            VersionSelect::Latest if bare == Bare::Clonable => row.state.is_clonable(),
-            VersionSelect::Latest => row.state != State::Purged,
-            VersionSelect::Channel(_) => false,
+        let found = match (&reference.select, bare) {
+            (VersionSelect::Number(number), _) => tx.numbered_version(template.id, *number)?,
+            (VersionSelect::Latest, Bare::Clonable) => self.latest(tx, template.id)?,
+            _ => tx
+                .versions_of(template.id)?
+                .into_iter()
+                .find(|row| row.state != State::Purged),
         };
         let what = match (&reference.select, bare) {
             (VersionSelect::Latest, Bare::Clonable) => "a published version of",
             _ => "version",
         };
-        versions.into_iter().find(fits).ok_or_else(|| missing(what))
+        found.ok_or_else(|| missing(what))
+    }
+
+    /// The newest published version whose evidence is complete: what `latest` and, for new clones, a
+    /// bare name mean.
+    pub(crate) fn latest(
+        &self,
+        tx: &Tx<'_>,
+        template: TemplateId,
+    ) -> Result<Option<VersionRow>, EngineError> {
+        for row in tx.versions_of(template)? {
+            let is_published =
+                standing_state(row.state, &row.governance, self.now_ms()) == State::Published;
+            if is_published && self.evidence(tx, &row, Verb::Publish)?.complete().is_ok() {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
     /// The version that the user means; a bare name is the newest that has bytes.
@@ -58,7 +78,12 @@ impl Engine {
     }
 
     /// What the lifecycle's rules look at.
-    fn evidence(&self, tx: &Tx<'_>, row: &VersionRow, verb: Verb) -> Result<Evidence, EngineError> {
+    pub(crate) fn evidence(
+        &self,
+        tx: &Tx<'_>,
+        row: &VersionRow,
+        verb: Verb,
+    ) -> Result<Evidence, EngineError> {
         let open_findings = match &row.proof {
             None => None,
             Some(proof) => Some(self.open_findings(tx, row.id, proof)?),
@@ -68,9 +93,15 @@ impl Engine {
             Verb::Purge => in_the_way(tx, row)?.len(),
             _ => 0,
         };
+        let governance = &row.governance;
         Ok(Evidence {
             open_findings,
             linked_clones,
+            is_held: governance.hold.is_some(),
+            is_past_end_of_life: governance.is_past_end_of_life(self.now_ms()),
+            has_revoked_ancestor: revoked_ancestor(tx, row)?.is_some(),
+            // One administrator: whoever publishes has approved.
+            needs_approval: false,
         })
     }
 
@@ -94,47 +125,12 @@ impl Engine {
             .read(|tx| self.open_findings(tx, row.id, proof).map(Some))
     }
 
-    /// Moves a version to the state that `verb` leads to: catalog first, then the sidecar.
-    pub fn change_version(
-        &self,
-        reference: &VersionRef,
-        verb: Verb,
-    ) -> Result<VersionRow, EngineError> {
-        let label = self.version_row(reference)?.label();
-        let operation = self.new_operation(verb.as_str(), &label, serde_json::Value::Null);
-        let id = operation.id;
-        let mut row = self.store.write_durably(|tx| {
-            let mut row = self.find_version(tx, reference, Bare::Newest)?;
-            self.refuse_if_busy(tx, &row)?;
-            let evidence = self.evidence(tx, &row, verb)?;
-            row.state = transition(row.state, verb, evidence).map_err(|source| {
-                if let Refusal::HasLinkedClones(_) = source {
-                    return self.linked_clones_error(tx, &row);
-                }
-                EngineError::Refused {
-                    label: row.label(),
-                    source,
-                }
-            })?;
-            if row.state == State::Purged {
-                self.refuse_doubtful_purge(tx, &row)?;
-            }
-            row.changed_ms = self.now_ms();
-            row.operation = Some(id);
-            tx.insert_operation(&operation)?;
-            tx.update_version(&row)?;
-            self.audit(tx, verb.as_str(), &row.label(), row.state.as_str())?;
-            Ok::<_, EngineError>(row)
-        })?;
-        self.faults.reach("version.committed");
-        self.finish_change(&Work::new(self, id, &Unwatched), row.id)?;
-        self.faults.reach("version.ended");
-        row.operation = None;
-        Ok(row)
-    }
-
     /// Refuses to give bytes up while a row that may need them can't be believed.
-    fn refuse_doubtful_purge(&self, tx: &Tx<'_>, row: &VersionRow) -> Result<(), EngineError> {
+    pub(crate) fn refuse_doubtful_purge(
+        &self,
+        tx: &Tx<'_>,
+        row: &VersionRow,
+    ) -> Result<(), EngineError> {
         let doubt = match &row.image {
             // Another version keeps the bytes, unless one of these two rows is wrong. A memory image
             // goes, and a fork may need it.
@@ -156,8 +152,8 @@ impl Engine {
     }
 
     /// The part of a change after its commit. Recovery runs it too.
-    pub(crate) fn finish_change(&self, work: &Work<'_>, id: VersionId) -> Result<(), EngineError> {
-        if let Some(row) = self.store.read(|tx| tx.version(id))? {
+    pub(crate) fn finish_change(&self, work: &Work<'_>) -> Result<(), EngineError> {
+        for row in self.store.read(|tx| tx.versions_of_operation(work.id))? {
             if row.state == State::Purged {
                 self.drop_unused_image(&row)?;
             } else {
@@ -180,7 +176,7 @@ impl Engine {
         Ok(())
     }
 
-    fn linked_clones_error(&self, tx: &Tx<'_>, row: &VersionRow) -> EngineError {
+    pub(crate) fn linked_clones_error(&self, tx: &Tx<'_>, row: &VersionRow) -> EngineError {
         match in_the_way(tx, row) {
             Ok(rows) => EngineError::HasLinkedClones {
                 label: row.label(),
@@ -256,7 +252,7 @@ impl Engine {
             Ok(row)
         })?;
         self.faults.reach("accept.committed");
-        self.finish_change(&Work::new(self, id, &Unwatched), row.id)?;
+        self.finish_change(&Work::new(self, id, &Unwatched))?;
         row.operation = None;
         Ok(row)
     }
@@ -275,4 +271,39 @@ fn in_the_way(tx: &Tx<'_>, row: &VersionRow) -> Result<Vec<GuestRow>, StoreError
         readers.retain(|guest| guest.kind == CloneKind::Linked && is_fork(guest));
     }
     Ok(readers)
+}
+
+/// The nearest ancestor that was revoked together with its descendants.
+pub(crate) fn revoked_ancestor(
+    tx: &Tx<'_>,
+    row: &VersionRow,
+) -> Result<Option<VersionRow>, EngineError> {
+    let mut seen = HashSet::new();
+    let mut label = parent_label(row).map(str::to_owned);
+    while let Some(parent) = label.filter(|label| seen.insert(label.clone())) {
+        let Some(row) = version_of_label(tx, &parent)? else {
+            return Ok(None);
+        };
+        let revoked = row.governance.revoked.as_ref();
+        if revoked.is_some_and(|revoked| revoked.cascade) {
+            return Ok(Some(row));
+        }
+        label = parent_label(&row).map(str::to_owned);
+    }
+    Ok(None)
+}
+
+/// The version that a version was built from, `name@N`.
+pub(crate) fn parent_label(row: &VersionRow) -> Option<&str> {
+    row.origin.get("parent")?.as_str()
+}
+
+fn version_of_label(tx: &Tx<'_>, label: &str) -> Result<Option<VersionRow>, EngineError> {
+    let reference: VersionRef = label.parse()?;
+    match (tx.template(&reference.template)?, reference.select) {
+        (Some(template), VersionSelect::Number(number)) => {
+            Ok(tx.numbered_version(template.id, number)?)
+        }
+        _ => Ok(None),
+    }
 }

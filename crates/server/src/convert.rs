@@ -6,6 +6,7 @@ use stampo_api::{
     GcSubject, Guest, Operation, Passport, Reply, ScrubReport, SealChange, SealPlan, Verification,
     Version,
 };
+use stampo_core::lifecycle::Standing;
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
 use stampo_driver_qemu::doctor::Status;
@@ -57,6 +58,11 @@ pub(crate) fn version_with(engine: &Engine, row: &VersionRow, guests: usize) -> 
         open_findings: engine
             .open_finding_count(row)
             .map_err(|error| problem(&error))?,
+        governance: row.governance.clone(),
+        channels: engine.channels_of(row).map_err(|error| problem(&error))?,
+        revoked_ancestor: engine
+            .revoked_ancestor_of(row)
+            .map_err(|error| problem(&error))?,
         guests,
         memory_images: frozen
             .into_iter()
@@ -68,7 +74,7 @@ pub(crate) fn version_with(engine: &Engine, row: &VersionRow, guests: usize) -> 
 }
 
 pub(crate) fn guest(engine: &Engine, row: &GuestRow) -> Reply<Guest> {
-    let label = engine
+    let version = engine
         .store()
         .read(|tx| tx.version(row.version))
         .map_err(store_problem)?;
@@ -76,16 +82,44 @@ pub(crate) fn guest(engine: &Engine, row: &GuestRow) -> Reply<Guest> {
         .store()
         .read(|tx| tx.lease(row.id))
         .map_err(store_problem)?;
-    let version = label.map_or_else(|| row.version.to_string(), |v| v.label());
+    let origin = Origin::of(engine, row, version.as_ref());
     let until_ms = lease.map(|row| row.lease.until_ms);
-    Ok(guest_with(engine, row, version, until_ms))
+    Ok(guest_with(engine, row, origin, until_ms))
 }
 
-/// As [`guest`], with the version's label and the end of its lease known already.
+/// What a guest was cloned from, and how it stands to that.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub label: String,
+    pub standing: &'static str,
+    pub advice: String,
+}
+
+impl Origin {
+    pub(crate) fn of(engine: &Engine, row: &GuestRow, version: Option<&VersionRow>) -> Origin {
+        match version {
+            None => Origin {
+                label: row.version.to_string(),
+                standing: Standing::Orphan.as_str(),
+                advice: String::new(),
+            },
+            Some(version) => {
+                let (standing, advice) = engine.standing_of_clones(version);
+                Origin {
+                    label: version.label(),
+                    standing: standing.as_str(),
+                    advice,
+                }
+            }
+        }
+    }
+}
+
+/// As [`guest`], with its origin and the end of its lease known already.
 pub(crate) fn guest_with(
     engine: &Engine,
     row: &GuestRow,
-    version: String,
+    origin: Origin,
     lease_until_ms: Option<i64>,
 ) -> Guest {
     let (power, pid) = match engine.power(row) {
@@ -97,7 +131,9 @@ pub(crate) fn guest_with(
     Guest {
         id: row.id.to_string(),
         name: row.name.to_string(),
-        version,
+        version: origin.label,
+        standing: origin.standing.to_owned(),
+        advice: origin.advice,
         image: row.image.to_string(),
         kind: row.plan.kind_name().to_owned(),
         fallback: row.plan.fallback.clone(),
@@ -186,7 +222,7 @@ pub(crate) fn audit(row: AuditRow) -> AuditRecord {
     }
 }
 
-pub(crate) fn passport(passport: PassportOf) -> Passport {
+pub(crate) fn passport(passport: PassportOf, origin: Origin) -> Passport {
     let source = match passport.source {
         Source::Disk => "disk",
         Source::Agent => "agent",
@@ -202,6 +238,8 @@ pub(crate) fn passport(passport: PassportOf) -> Passport {
         });
     Passport {
         guest: passport.guest.to_string(),
+        version: origin.label,
+        standing: origin.standing.to_owned(),
         source: source.to_owned(),
         items: items.collect(),
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod channels;
 mod convert;
+mod govern;
 mod home;
 mod local;
 mod open;

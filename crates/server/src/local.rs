@@ -13,15 +13,15 @@ use stampo_api::{
     StopReply, Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
-use stampo_core::lifecycle::{State, Verb};
+use stampo_core::lifecycle::State;
 use stampo_core::names::{GuestName, VersionRef};
 use stampo_core::plan::ClonePlan;
 use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
 use stampo_driver_qemu::doctor::{DoctorOptions, checks};
 use stampo_engine::{
-    Build, Engine, EngineError, Flatten, Freeze, GuestCommand, Import, ImportSource, Removal,
-    Resize, Scrub, ScrubOptions, Seal, Streams, Verify,
+    Build, Engine, EngineError, Flatten, Freeze, GuestCommand, Import, ImportSource, PassportOf,
+    Removal, Resize, Scrub, ScrubOptions, Seal, Streams, Verify,
 };
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, OperationRow, VersionRow};
@@ -91,15 +91,6 @@ impl Local {
         resource: &'a str,
     ) -> impl Fn(EngineError) -> Problem + 'a {
         move |error| refused(&self.engine, action, resource, &error)
-    }
-
-    fn change(&self, version: &VersionRef, verb: Verb) -> Reply<Version> {
-        let resource = version.to_string();
-        let row = self
-            .engine
-            .change_version(version, verb)
-            .map_err(self.refuse(verb.as_str(), &resource))?;
-        convert::version(&self.engine, &row)
     }
 
     fn wire_guest(&self, row: &GuestRow) -> Reply<Guest> {
@@ -264,22 +255,6 @@ impl Api for Local {
         convert::version(&self.engine, &row)
     }
 
-    fn publish(&self, version: &VersionRef) -> Reply<Version> {
-        self.change(version, Verb::Publish)
-    }
-
-    fn retire(&self, version: &VersionRef) -> Reply<Version> {
-        self.change(version, Verb::Retire)
-    }
-
-    fn restore_version(&self, version: &VersionRef) -> Reply<Version> {
-        self.change(version, Verb::Restore)
-    }
-
-    fn purge(&self, version: &VersionRef) -> Reply<Version> {
-        self.change(version, Verb::Purge)
-    }
-
     fn versions(&self, all: bool) -> Reply<Vec<Version>> {
         let (rows, counts) = self
             .engine
@@ -355,18 +330,16 @@ impl Api for Local {
             .iter()
             .map(|row| (row.lease.guest, row.lease.until_ms))
             .collect();
-        let labels: HashMap<_, _> = versions.iter().map(|v| (v.id, v.label())).collect();
-        let label = |row: &GuestRow| {
-            labels
-                .get(&row.version)
-                .cloned()
-                .unwrap_or_else(|| row.version.to_string())
+        let versions: HashMap<_, _> = versions.iter().map(|v| (v.id, v)).collect();
+        let origin = |row: &GuestRow| {
+            let version = versions.get(&row.version).copied();
+            convert::Origin::of(&self.engine, row, version)
         };
         let shown = rows.iter().filter(|row| all || row.state.is_complete());
         Ok(shown
             .map(|row| {
                 let ends_ms = ends.get(&row.id).copied();
-                convert::guest_with(&self.engine, row, label(row), ends_ms)
+                convert::guest_with(&self.engine, row, origin(row), ends_ms)
             })
             .collect())
     }
@@ -508,7 +481,15 @@ impl Api for Local {
             .engine
             .passports(guests)
             .map_err(|error| problem(&error))?;
-        Ok(read.into_iter().map(convert::passport).collect())
+        let with_origin = |passport: PassportOf| {
+            let row = self.engine.guest_row(&passport.guest);
+            let row = row.map_err(|error| problem(&error))?;
+            let version = self.engine.store().read(|tx| tx.version(row.version));
+            let version = version.map_err(store_problem)?;
+            let origin = convert::Origin::of(&self.engine, &row, version.as_ref());
+            Ok(convert::passport(passport, origin))
+        };
+        read.into_iter().map(with_origin).collect()
     }
 
     fn gc(&self, apply: bool, now: bool) -> Reply<GcReport> {

@@ -6,7 +6,7 @@ use crate::tender;
 use stampo_api::{Api, Kind, Problem};
 use stampo_driver::Driver;
 use stampo_driver_qemu::{Options, QemuDriver};
-use stampo_engine::{Engine, EngineError, Recovered, Settings};
+use stampo_engine::{Engine, EngineError, MovedBack, Recovered, Settings};
 use stampo_store::OperationState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,8 +92,37 @@ fn engine(home: Option<PathBuf>, purpose: Purpose) -> Result<(Engine, Vec<String
     }
     if purpose == Purpose::Work {
         notes.extend(lost_catalog(&engine));
+        notes.extend(enforce(&engine)?);
     }
     Ok((engine, notes))
+}
+
+/// Does what dates ask for, and moves channels away from what can't be used: what was done.
+pub(crate) fn enforce(engine: &Engine) -> Result<Vec<String>, Problem> {
+    let mut notes = Vec::new();
+    for done in engine.enforce().map_err(|error| problem(&error))? {
+        let version = &done.governed.version;
+        let label = version.label();
+        notes.push(format!(
+            "note: {label} is {} now, as its date said",
+            version.state
+        ));
+        notes.extend(done.governed.channels.iter().map(moved_back));
+    }
+    let settled = engine.settle_channels().map_err(|error| problem(&error))?;
+    notes.extend(settled.iter().map(moved_back));
+    Ok(notes)
+}
+
+fn moved_back(moved: &MovedBack) -> String {
+    let MovedBack { channel, from, to } = moved;
+    match to {
+        Some(to) => format!("note: {channel} points to {to} again, and not to {from} any more"),
+        None => format!(
+            "note: {channel} points to no version any more: {from} can't be used, and it pointed to \
+             no good one before"
+        ),
+    }
 }
 
 /// A note for a catalog that is new or was emptied, while there is something to bring back.

@@ -21,6 +21,7 @@ fn kind(error: &EngineError) -> Kind {
         | EngineError::Duplicate { .. }
         | EngineError::Unproven { .. }
         | EngineError::Rot { .. }
+        | EngineError::EmptyChannel { .. }
         | EngineError::Damage { .. } => Kind::Denied,
         EngineError::Store(error) if error.is_damage() => Kind::Denied,
         EngineError::Plan(refusal) => plan_kind(refusal),
@@ -66,11 +67,21 @@ fn hints(error: &EngineError) -> Vec<String> {
         } => one("stampo template verify NAME@N"),
         EngineError::NotFound { .. } => one("stampo template ls --all"),
         EngineError::Refused { label, source } => refusal_hints(label, source),
-        EngineError::Plan(PlanRefusal::NotClonable { label, state }) => match state {
+        EngineError::Plan(PlanRefusal::NotClonable { label, state, .. }) => match state {
             State::Draft => vec![format!("stampo template seal {label}")],
             State::Sealed => vec![format!("stampo template publish {label}")],
+            State::Deprecated | State::Obsolete | State::Revoked => {
+                vec![
+                    format!("stampo template show {label}"),
+                    "stampo template ls".to_owned(),
+                ]
+            }
             _ => one("stampo template ls"),
         },
+        EngineError::EmptyChannel { channel, .. } => vec![
+            format!("stampo template channel history {channel}"),
+            format!("stampo template channel set {channel} NAME@N"),
+        ],
         EngineError::Plan(PlanRefusal::NameTaken(name)) => {
             vec![
                 format!("stampo show {name}"),
@@ -127,7 +138,13 @@ fn refusal_hints(label: &str, refusal: &Refusal) -> Vec<String> {
         Refusal::NotInThisState {
             from: State::Draft, ..
         } => vec![format!("stampo template seal {label}")],
-        Refusal::NotInThisState { .. } | Refusal::HasLinkedClones(_) => {
+        Refusal::Held => vec![format!("stampo template release {label}")],
+        Refusal::EndOfLife => vec![format!("stampo template end-of-life {label} DATE")],
+        Refusal::RevokedAncestor => vec![
+            format!("stampo template show {label}"),
+            "build it again from a version that is not revoked".to_owned(),
+        ],
+        Refusal::NotInThisState { .. } | Refusal::HasLinkedClones(_) | Refusal::NotApproved => {
             vec![format!("stampo template show {label}")]
         }
     }

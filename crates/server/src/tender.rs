@@ -221,6 +221,8 @@ impl Pools {
         }
         // What a killed command held is let go of first.
         engine.recover().map_err(|error| problem(&error))?;
+        // Before pools: what a date has ended is not kept ready any more.
+        crate::open::enforce(engine)?;
         let tended = engine.tend_pools().map_err(|error| problem(&error))?;
         self.seen = Some(now);
         let goes_on = tended.missing > 0 && tended.failures.is_empty();

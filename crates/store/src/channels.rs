@@ -4,6 +4,7 @@ use crate::connection::{StoreError, Tx};
 use crate::convert::{collect, parsed};
 use rusqlite::{Row, params};
 use stampo_core::ids::{TemplateId, VersionId};
+use stampo_core::lifecycle::State;
 use stampo_core::names::{ChannelName, TemplateName};
 
 /// One channel.
@@ -69,6 +70,33 @@ impl Tx<'_> {
     pub fn channels(&self) -> Result<Vec<ChannelRow>, StoreError> {
         let sql = format!("{SELECT} ORDER BY templates.name, channels.name");
         collect(&mut self.sql.prepare_cached(&sql)?, [], read)
+    }
+
+    /// The channels that point to a version.
+    pub fn channels_to(&self, version: VersionId) -> Result<Vec<ChannelRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE channels.version_id = ?1 ORDER BY channels.name");
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        collect(&mut statement, [version.to_string()], read)
+    }
+
+    /// How many channels there are.
+    pub fn channel_count(&self) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM channels";
+        Ok(self.sql.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// The versions in one of these states that channels point to.
+    pub fn pointed_versions(&self, states: &[State]) -> Result<Vec<VersionId>, StoreError> {
+        // The names of states are ours: nothing in them needs quoting.
+        let states: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
+        let sql = format!(
+            "SELECT DISTINCT versions.id FROM channels
+             JOIN versions ON versions.id = channels.version_id
+             WHERE versions.state IN ({})",
+            states.join(", ")
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        collect(&mut statement, [], |row| parsed(row, "versions", "id"))
     }
 
     /// Forgets a channel. Whether it was there.

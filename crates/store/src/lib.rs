@@ -9,6 +9,7 @@
 //! only recorded here.
 
 mod audit;
+mod channel_moves;
 mod channels;
 mod check;
 mod connection;
@@ -29,6 +30,7 @@ mod templates;
 mod versions;
 
 pub use audit::{AuditEntry, AuditRow};
+pub use channel_moves::ChannelMoveRow;
 pub use channels::ChannelRow;
 pub use connection::{Store, StoreError, Tx};
 pub use exceptions::ExceptionRow;

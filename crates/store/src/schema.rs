@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -181,5 +181,26 @@ CREATE TABLE channels (
     moved_ms INTEGER NOT NULL,
     row_sum INTEGER,
     PRIMARY KEY (template_id, name)
+);
+";
+
+/// What is recorded of a version besides its state, when its next date comes, and where channels
+/// pointed. Versions are named by number in a channel's history, which outlives them.
+const V7: &str = "
+ALTER TABLE versions ADD COLUMN governance TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE versions ADD COLUMN due_ms INTEGER;
+CREATE INDEX versions_due ON versions (due_ms) WHERE due_ms IS NOT NULL;
+CREATE TABLE channel_moves (
+    template_id TEXT NOT NULL REFERENCES templates (id),
+    channel TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    from_number INTEGER,
+    to_number INTEGER,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    row_sum INTEGER,
+    PRIMARY KEY (template_id, channel, sequence)
 );
 ";

@@ -5,7 +5,7 @@ use crate::convert::{collect, json, parsed, parsed_option, to_json, unique};
 use rusqlite::{Row, params};
 use stampo_core::hardware::Hardware;
 use stampo_core::ids::{ImageId, OperationId, TemplateId, VersionId};
-use stampo_core::lifecycle::State;
+use stampo_core::lifecycle::{Governance, State, next_due_ms};
 use stampo_core::names::TemplateName;
 use stampo_core::size::ByteSize;
 use std::collections::BTreeSet;
@@ -35,6 +35,8 @@ pub struct VersionRow {
     pub origin: serde_json::Value,
     /// The seal proof, as JSON.
     pub proof: Option<serde_json::Value>,
+    /// Reasons, dates, a hold.
+    pub governance: Governance,
     /// The operation that is working on it.
     pub operation: Option<OperationId>,
     /// Milliseconds since 1970.
@@ -70,6 +72,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<VersionRow, StoreError> {
         hardware: json(row, TABLE, "hardware")?,
         origin: json(row, TABLE, "origin")?,
         proof: proof.map(|_| json(row, TABLE, "proof")).transpose()?,
+        governance: json(row, TABLE, "governance")?,
         operation: parsed_option(row, TABLE, "operation_id")?,
         created_ms: row.get("created_ms")?,
         changed_ms: row.get("changed_ms")?,
@@ -83,8 +86,9 @@ impl Tx<'_> {
         self.sql
             .execute(
                 "INSERT INTO versions (id, template_id, number, state, image_id, virtual_bytes,
-                 data_bytes, hardware, origin, proof, operation_id, created_ms, changed_ms, verified_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 data_bytes, hardware, origin, proof, operation_id, created_ms, changed_ms, verified_ms,
+                 governance, due_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 params![
                     row.id.to_string(),
                     row.template_id.to_string(),
@@ -100,6 +104,8 @@ impl Tx<'_> {
                     row.created_ms,
                     row.changed_ms,
                     row.verified_ms,
+                    to_json(&row.governance),
+                    next_due_ms(row.state, &row.governance),
                 ],
             )
             .map_err(unique(|| row.label()))?;
@@ -111,7 +117,7 @@ impl Tx<'_> {
         self.sql.execute(
             "UPDATE versions SET state = ?2, image_id = ?3, virtual_bytes = ?4, data_bytes = ?5,
              hardware = ?6, origin = ?7, proof = ?8, operation_id = ?9, changed_ms = ?10,
-             verified_ms = ?11 WHERE id = ?1",
+             verified_ms = ?11, governance = ?12, due_ms = ?13 WHERE id = ?1",
             params![
                 row.id.to_string(),
                 row.state.as_str(),
@@ -124,6 +130,8 @@ impl Tx<'_> {
                 row.operation.map(|id| id.to_string()),
                 row.changed_ms,
                 row.verified_ms,
+                to_json(&row.governance),
+                next_due_ms(row.state, &row.governance),
             ],
         )?;
         Ok(())
@@ -198,6 +206,27 @@ impl Tx<'_> {
         let sql = format!("{SELECT} ORDER BY templates.name, number DESC");
         let mut statement = self.sql.prepare_cached(&sql)?;
         collect(&mut statement, [], read)
+    }
+
+    /// The versions of which a date has come, the one that came first at the head.
+    pub fn due_versions(&self, now_ms: i64) -> Result<Vec<VersionId>, StoreError> {
+        let sql = "SELECT id FROM versions WHERE due_ms <= ?1 ORDER BY due_ms, id";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        collect(&mut statement, [now_ms], |row| {
+            parsed(row, "versions", "id")
+        })
+    }
+
+    /// The version of a template with this number.
+    pub fn numbered_version(
+        &self,
+        template: TemplateId,
+        number: u32,
+    ) -> Result<Option<VersionRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE template_id = ?1 AND number = ?2");
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![template.to_string(), number])?;
+        rows.next()?.map(read).transpose()
     }
 
     /// The versions that have this image and whose bytes are not purged.

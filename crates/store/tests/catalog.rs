@@ -5,7 +5,7 @@ use stampo_core::guest::GuestState;
 use stampo_core::hardware::{Hardware, NicLink};
 use stampo_core::identity::{FactValue, IdentityFact};
 use stampo_core::ids::{GuestId, ImageId, VersionId};
-use stampo_core::lifecycle::State;
+use stampo_core::lifecycle::{Governance, State};
 use stampo_core::network::Mac;
 use stampo_core::personalisation::Network;
 use stampo_core::plan::{GuestPlan, NicPlan};
@@ -34,6 +34,7 @@ fn version(store: &Store) -> VersionRow {
                 hardware: Hardware::default(),
                 origin: serde_json::json!({"kind": "import"}),
                 proof: None,
+                governance: Governance::default(),
                 operation: None,
                 created_ms: 1,
                 changed_ms: 1,
@@ -376,7 +377,7 @@ fn a_catalog_of_before_gets_its_checksums() {
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
         .expect("tables");
-    const LATER: [&str; 4] = ["scrubs", "pools", "leases", "channels"];
+    const LATER: [&str; 5] = ["scrubs", "pools", "leases", "channels", "channel_moves"];
     let before = tables
         .iter()
         .filter(|table| !LATER.contains(&table.as_str()));
@@ -389,6 +390,8 @@ fn a_catalog_of_before_gets_its_checksums() {
     }
     raw.execute_batch(
         "DROP TABLE scrubs; DROP TABLE pools; DROP TABLE leases; DROP TABLE channels;
+         DROP TABLE channel_moves; DROP INDEX versions_due;
+         ALTER TABLE versions DROP COLUMN governance; ALTER TABLE versions DROP COLUMN due_ms;
          DROP INDEX guests_version; DROP INDEX guests_pooled; PRAGMA user_version = 2;",
     )
     .expect("as before");

@@ -4,7 +4,7 @@ use super::Session;
 use crate::args::ChannelCommand;
 use crate::output;
 use serde::Serialize;
-use stampo_api::{Channel, Problem};
+use stampo_api::{Channel, ChannelMove, Problem};
 use std::process::ExitCode;
 
 /// A channel as a line.
@@ -31,12 +31,55 @@ impl output::Row for ChannelLine {
     }
 }
 
+/// A move as a line.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct MoveLine(ChannelMove);
+
+impl output::Row for MoveLine {
+    const COLUMNS: &'static [&'static str] = &["AT", "WHAT", "FROM", "TO", "WHY", "WHO", "NUMBER"];
+    const NARROW: usize = 6;
+
+    fn cells(&self) -> Vec<String> {
+        let of = |label: &Option<String>| label.clone().unwrap_or_else(|| "-".to_owned());
+        let one = &self.0;
+        vec![
+            output::time(one.at_ms),
+            one.kind.clone(),
+            of(&one.from),
+            of(&one.to),
+            one.reason.clone(),
+            one.actor.clone(),
+            one.sequence.to_string(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.0.to.clone().unwrap_or_else(|| "-".to_owned())
+    }
+}
+
 /// `template channel`.
 pub fn run(session: &Session, command: ChannelCommand) -> Result<ExitCode, Problem> {
     match command {
-        ChannelCommand::Set { channel, version } => {
-            let moved = session.api.set_channel(&channel, &version)?;
+        ChannelCommand::Set {
+            channel,
+            version,
+            reason,
+        } => {
+            let moved = session
+                .api
+                .set_channel(&channel, &version, reason.as_deref())?;
             output::rows(session.global.output, &[ChannelLine(moved)])?;
+        }
+        ChannelCommand::Rollback { channel, reason } => {
+            let moved = session.api.roll_back_channel(&channel, reason.as_deref())?;
+            output::rows(session.global.output, &[ChannelLine(moved)])?;
+        }
+        ChannelCommand::History { channel } => {
+            let moves = session.api.channel_history(&channel)?;
+            let lines: Vec<_> = moves.into_iter().map(MoveLine).collect();
+            output::rows(session.global.output, &lines)?;
         }
         ChannelCommand::Ls => {
             let channels: Vec<_> = session

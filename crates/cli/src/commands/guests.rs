@@ -8,6 +8,7 @@ use serde::Serialize;
 use stampo_api::{Guest, Kind, Problem, Reply, ResizeRequest};
 use stampo_core::lease::Span;
 use stampo_core::names::GuestName;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// A guest as a line.
@@ -28,7 +29,7 @@ impl output::Row for GuestLine {
             guest.name.clone(),
             guest.power.clone(),
             guest.address.clone().unwrap_or_else(|| "-".to_owned()),
-            guest.version.clone(),
+            origin(guest),
             guest.kind.clone(),
             guest.cpus.to_string(),
             guest.memory.to_string(),
@@ -42,6 +43,30 @@ impl output::Row for GuestLine {
 
     fn name(&self) -> String {
         self.0.name.clone()
+    }
+}
+
+/// What a guest was cloned from, and whether something speaks against that.
+fn origin(guest: &Guest) -> String {
+    match guest.standing.as_str() {
+        "current" => guest.version.clone(),
+        standing => format!("{} ({standing})", guest.version),
+    }
+}
+
+/// Tells which guests come from revoked versions, and why that is.
+fn note_revoked(session: &Session, guests: &[GuestLine]) {
+    let mut seen: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let revoked = guests.iter().map(|line| &line.0);
+    for guest in revoked.filter(|guest| guest.standing == "revoked") {
+        let of = seen.entry((&guest.version, &guest.advice)).or_default();
+        of.push(&guest.name);
+    }
+    for ((version, advice), names) in seen {
+        let names = names.join(", ");
+        session.note(&format!(
+            "{version} is revoked: {advice}. Cloned from it: {names}"
+        ));
     }
 }
 
@@ -61,6 +86,7 @@ pub fn ps(session: &Session, args: &PsArgs) -> Result<ExitCode, Problem> {
         return Ok(ExitCode::SUCCESS);
     }
     output::rows(session.global.output, &guests)?;
+    note_revoked(session, &guests);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ mod console;
 mod doctor;
 mod files;
 mod gc;
+mod govern;
 mod guests;
 mod login;
 mod manual;

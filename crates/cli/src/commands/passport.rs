@@ -53,8 +53,12 @@ fn print_one(session: &Session, passport: &Passport) -> Result<(), Problem> {
             .filter(|item| wanted(&item.verdict))
             .count()
     };
+    let origin = match passport.standing.as_str() {
+        "current" | "" => String::new(),
+        standing => format!("; its version {} is {standing}", passport.version),
+    };
     let summary = format!(
-        "{}: {} unique, {} regenerated, {} kept, {} duplicated, {} unknown (read from its {})",
+        "{}: {} unique, {} regenerated, {} kept, {} duplicated, {} unknown (read from its {}){origin}",
         passport.guest,
         count(|v| matches!(v, Verdict::Unique)),
         count(|v| matches!(v, Verdict::Regenerated)),

@@ -1,6 +1,6 @@
 //! `template …`.
 
-use super::{Session, channel};
+use super::{Session, channel, govern};
 use crate::args::{
     AcceptArgs, BuildArgs, DiskBusArg, FirmwareArg, Format, ImportArgs, PsArgs, SealArgs,
     TemplateCommand,
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// A version as a line.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Line(Version);
+pub(super) struct Line(pub Version);
 
 impl output::Row for Line {
     const COLUMNS: &'static [&'static str] = &[
@@ -75,12 +75,21 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
             follow_version(session, &operation)
         }
         TemplateCommand::Accept(args) => accept(session, args),
-        TemplateCommand::Publish(args) => print_changed(session, api.publish(&args.version)),
-        TemplateCommand::Retire(args) => print_changed(session, api.retire(&args.version)),
-        TemplateCommand::Restore(args) => {
-            print_changed(session, api.restore_version(&args.version))
+        TemplateCommand::Publish(args) => govern::print(session, api.publish(&args.version)),
+        TemplateCommand::Deprecate(args) => govern::deprecate(session, args),
+        TemplateCommand::Obsolete(args) => govern::obsolete(session, args),
+        TemplateCommand::Reinstate(args) => govern::reinstate(session, &args),
+        TemplateCommand::Revoke(args) => govern::revoke(session, args),
+        TemplateCommand::Hold(args) => govern::hold(session, &args),
+        TemplateCommand::Release(args) => {
+            govern::print_one(session, api.hold(&args.version, None)?)
         }
-        TemplateCommand::Purge(args) => print_changed(session, api.purge(&args.version)),
+        TemplateCommand::EndOfLife(args) => govern::end_of_life(session, &args),
+        TemplateCommand::Retire(args) => govern::print(session, api.retire(&args.version)),
+        TemplateCommand::Restore(args) => {
+            govern::print(session, api.restore_version(&args.version))
+        }
+        TemplateCommand::Purge(args) => govern::print(session, api.purge(&args.version)),
         TemplateCommand::Channel(command) => channel::run(session, command),
         TemplateCommand::Ls(args) => list(session, &args),
         TemplateCommand::Show(args) => {
@@ -134,7 +143,7 @@ fn print_changed(session: &Session, reply: Reply<Version>) -> Result<ExitCode, P
 }
 
 /// Says what can be done with a version now.
-fn next_step(session: &Session, version: &Version) {
+pub(super) fn next_step(session: &Session, version: &Version) {
     let label = version.label();
     let next = match (version.state.as_str(), version.open_findings) {
         ("draft", _) => format!("stampo template seal {label}"),

@@ -14,12 +14,14 @@ use crate::size::ByteSize;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRefusal {
     /// The version's state forbids it.
-    #[error("clone {label}: it is {state}, not published")]
+    #[error("clone {label}: it is {state}, not published{}{advice}", if advice.is_empty() { "" } else { ": " })]
     NotClonable {
         /// `name@N`.
         label: String,
         /// Its state.
         state: State,
+        /// Why, and what to use instead; may be empty.
+        advice: String,
     },
     /// Zero or too many.
     #[error("make {0} guests: ask for 1 to 1000")]

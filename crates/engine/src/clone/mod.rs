@@ -32,6 +32,7 @@ use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::OperationId;
 use stampo_core::instant::{HostMemory, MemoryFacts};
+use stampo_core::lifecycle::standing_state;
 use stampo_core::names::{NamePattern, VersionRef};
 use stampo_core::plan::{
     ClonePlan, CloneSpec, GuestPlan, HostFacts, PlanRefusal, VersionFacts, plan_clone,
@@ -84,7 +85,7 @@ impl Engine {
         spec: &CloneSpec,
         ground: &Ground,
     ) -> Result<ClonePlan, EngineError> {
-        let mut facts = version_facts(row)?;
+        let mut facts = version_facts(row, self.now_ms())?;
         facts.memory = self.memory_facts(row, spec)?;
         let host = HostFacts {
             memory: self.host_memory(tx, spec, &ground.promises)?,
@@ -326,15 +327,19 @@ fn is_made(row: &GuestRow) -> bool {
 }
 
 /// A version that has no image yet is not clonable, and the plan's refusal says so.
-fn version_facts(row: &VersionRow) -> Result<VersionFacts, EngineError> {
+fn version_facts(row: &VersionRow, now_ms: i64) -> Result<VersionFacts, EngineError> {
+    let state = standing_state(row.state, &row.governance, now_ms);
+    let advice = row.governance.advice(state);
     let image = row.image.clone().ok_or_else(|| PlanRefusal::NotClonable {
         label: row.label(),
-        state: row.state,
+        state,
+        advice: advice.clone(),
     })?;
     Ok(VersionFacts {
         id: row.id,
         label: row.label(),
-        state: row.state,
+        state,
+        advice,
         image,
         virtual_size: row.virtual_size,
         data: row.data,

@@ -49,6 +49,8 @@ pub(crate) struct FrozenSidecar {
     pub agent: Option<String>,
 }
 
+impl crate::sidecar::Sidecar for FrozenSidecar {}
+
 impl FrozenSidecar {
     pub fn new(
         row: &VersionRow,

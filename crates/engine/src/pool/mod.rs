@@ -17,11 +17,12 @@ use crate::error::EngineError;
 use crate::version::Bare;
 use stampo_core::ids::{GuestId, VersionId};
 use stampo_core::instant::Instant;
+use stampo_core::lifecycle::meaning;
 use stampo_core::names::{NamePattern, PoolName, VersionRef};
 use stampo_core::plan::CloneSpec;
 use stampo_core::pool::{Depth, Drained, MAX_WARM, Member, Pool};
 use stampo_driver::Power;
-use stampo_store::{GuestRow, PoolRow, Tx};
+use stampo_store::{GuestRow, PoolRow, Tx, VersionRow};
 use std::collections::HashSet;
 
 /// The kind of operation that makes members.
@@ -209,7 +210,7 @@ impl Engine {
             let current = self.current_version(tx, pool)?;
             let mut clonable = HashSet::new();
             for id in rows.iter().map(|row| row.version).collect::<HashSet<_>>() {
-                if tx.version(id)?.is_some_and(|row| row.state.is_clonable()) {
+                if tx.version(id)?.is_some_and(|row| self.is_pooled(&row)) {
                     clonable.insert(id);
                 }
             }
@@ -247,16 +248,31 @@ impl Engine {
         pool: &Pool,
     ) -> Result<Option<VersionId>, EngineError> {
         match self.find_version(tx, &pool.from, Bare::Clonable) {
-            Ok(row) => Ok(row.state.is_clonable().then_some(row.id)),
-            Err(EngineError::NotFound { .. }) => Ok(None),
+            Ok(row) => Ok(self.is_pooled(&row).then_some(row.id)),
+            Err(EngineError::NotFound { .. } | EngineError::EmptyChannel { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether pools keep members of a version ready.
+    pub(crate) fn is_pooled(&self, row: &VersionRow) -> bool {
+        meaning(self.standing(row)).pooled
     }
 
     /// Refuses a pool of which no member could be made, for the reason that the first would have.
     fn refuse_unmakable(&self, pool: &Pool) -> Result<(), EngineError> {
         let first = NamePattern::new(format!("{}-{{n}}", pool.name));
-        self.plan_clones(&pool.from, &first, &pool.spec).map(drop)
+        self.plan_clones(&pool.from, &first, &pool.spec)?;
+        let row = self
+            .store
+            .read(|tx| self.find_version(tx, &pool.from, Bare::Clonable))?;
+        match self.is_pooled(&row) {
+            true => Ok(()),
+            false => Err(EngineError::Conflict {
+                act: format!("keep members of {} ready", row.label()),
+                why: format!("it is {}, not published", self.standing(&row)),
+            }),
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Engine {
             // Its version may have been withdrawn since, and the row be that of an older catalog, so
             // that it is somebody's by now.
             let version = tx.version(row.version)?;
-            if version.is_none_or(|version| !version.state.is_clonable())
+            if version.is_none_or(|version| !self.is_pooled(&version))
                 || self.is_outdated(tx, &row)?
             {
                 return Ok(None);

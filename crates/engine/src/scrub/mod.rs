@@ -107,6 +107,7 @@ impl Engine {
             Err(_) => Ok(()),
         })?;
         self.faults.reach("scrub.ended");
+        self.settle_channels_or_warn();
         match (result, why) {
             (Ok(_), Some(found)) => Err(EngineError::Damage { found }),
             (result, _) => result,

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | templates | the sidecars of its versions, which have its name |
 //! | versions, exceptions | the version's sidecar |
+//! | channel_moves | the sidecars of the versions that the channel was moved from and to |
+//! | channels | the channel's moves |
 //! | guests, host_names | the guest's sidecar |
 //! | nics | the guest's row |
 //! | facts | the guest's disk, when it is stopped |
@@ -43,6 +45,7 @@ impl Engine {
         let rank = |row: &DamagedRow| match row.table.as_str() {
             "templates" => 0,
             "versions" => 1,
+            "channel_moves" => 2,
             "guests" => 2,
             _ => 3,
         };
@@ -111,6 +114,8 @@ impl Engine {
                 self.mend_exceptions(key)?;
                 mended("the sidecar of its version")
             }
+            "channel_moves" => self.mend_channel_move(row),
+            "channels" => self.mend_channel(row),
             "guests" => {
                 self.mend_guest(key)?;
                 mended("its sidecar")
@@ -228,6 +233,61 @@ impl Engine {
         Ok(self.store.write_durably(write)?)
     }
 
+    /// Takes a move of a channel back from the sidecars of the versions that it is about.
+    fn mend_channel_move(&self, row: &DamagedRow) -> Result<(DamageOutcome, String), EngineError> {
+        let mut found = Vec::new();
+        for id in self.store.read(|tx| tx.version_ids())? {
+            found.extend(self.sidecar_of_version(&id.to_string()).ok());
+        }
+        let is_back = self.store.write_durably(|tx| {
+            tx.delete_damaged_row(row)?;
+            let mut is_back = false;
+            for sidecar in &found {
+                let Some(template) = tx.template(&sidecar.template)? else {
+                    continue;
+                };
+                for one in sidecar.channel_moves.clone() {
+                    is_back |= tx.add_channel_move(&one.into_row(template.id))?;
+                }
+            }
+            match is_back {
+                true => Ok(()),
+                // Nothing is written: it is kept below.
+                false => Err(not_mended("move", &row.key.join("/"), "no sidecar has it")),
+            }
+        });
+        match is_back {
+            Ok(()) => {
+                let why = "its content had changed; it was made again from the sidecars of its \
+                           versions";
+                Ok((DamageOutcome::Mended, why.to_owned()))
+            }
+            Err(EngineError::Conflict { .. }) => self.keep_row(row),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Points a channel again as its newest move says.
+    fn mend_channel(&self, row: &DamagedRow) -> Result<(DamageOutcome, String), EngineError> {
+        let is_back = self.store.write_durably(|tx| {
+            let before = tx.channel_count()?;
+            tx.delete_damaged_row(row)?;
+            self.point_channels(tx)?;
+            match tx.channel_count()? == before {
+                true => Ok(()),
+                false => Err(not_mended("channel", &row.key.join("/"), "it has no moves")),
+            }
+        });
+        match is_back {
+            Ok(()) => {
+                let why = "its content had changed; it was made again from its moves";
+                Ok((DamageOutcome::Mended, why.to_owned()))
+            }
+            Err(EngineError::Conflict { .. }) => self.keep_row(row),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The newest sidecar of a version whose checksum is right.
     fn sidecar_of_version(&self, key: &str) -> Result<VersionSidecar, EngineError> {
         let id: VersionId = key.parse().map_err(EngineError::room("read an id"))?;
@@ -302,6 +362,8 @@ fn is_readable(tx: &Tx<'_>, row: &DamagedRow) -> Result<(), StoreError> {
         ("events", Some(id)) => tx.events_after(id, 0).map(drop),
         ("audit", _) => tx.audit(u32::MAX).map(drop),
         ("templates", _) => tx.templates().map(drop),
+        ("channels", _) => tx.channels().map(drop),
+        ("channel_moves", _) => tx.check_channel_moves(),
         _ => tx.setting(key).map(drop),
     }
 }

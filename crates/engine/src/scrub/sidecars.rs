@@ -132,14 +132,14 @@ impl Engine {
             busy.push(row.label());
             return Ok(None);
         }
-        let exceptions = tx.exceptions(row.id)?;
-        Ok(version_sidecar(&row, exceptions).map(|sidecar| Expected {
+        Ok(version_sidecar(tx, &row)?.map(|sidecar| Expected {
             path: self.version_sidecar_path(&sidecar.image, row.id),
             name: row.label(),
             made_of: vec![
                 ("versions", Some(("id", row.id.to_string()))),
                 ("templates", None),
                 ("exceptions", None),
+                ("channel_moves", None),
             ],
             sidecar,
         }))

@@ -68,6 +68,7 @@ fn on_real_guests() -> [Case; 2] {
 /// Every case.
 pub fn all() -> Vec<Case> {
     let mut cases = usual();
+    cases.extend(crate::governance::cases());
     cases.extend(pools::cases());
     cases
 }
@@ -542,7 +543,7 @@ fn flatten(engine: &Engine) -> Result<(), EngineError> {
     engine.run_flatten(flatten, &Unwatched).map(drop)
 }
 
-fn is(engine: &Engine, version: &str, state: State) -> bool {
+pub fn is(engine: &Engine, version: &str, state: State) -> bool {
     engine
         .version_row(&reference(version))
         .is_ok_and(|row| row.state == state)

@@ -4,14 +4,14 @@ use crate::home::{ROTTEN, open};
 use serde_json::Value;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
-use stampo_core::lifecycle::State;
+use stampo_core::lifecycle::{Governance, State};
 use stampo_core::pool::Depth;
 use stampo_driver::{GuestDefinition, MemoryImageDir, Start};
 use stampo_engine::{Engine, Faults};
 use stampo_image::pool::Pool;
 use stampo_image::progress::Unwatched;
-use stampo_store::{GuestRow, VersionRow};
-use std::collections::BTreeSet;
+use stampo_store::{ChannelMoveRow, GuestRow, StoreError, VersionRow};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -40,8 +40,10 @@ pub fn assert_clean(home: &Path, what: &str) {
     check_images(home, &versions, &guests, what);
     check_guests(&engine, &guests, what);
     check_templates(&engine, &versions, what);
+    let channels = check_channels(&engine, what);
     drop(engine);
     check_rescan(home, &versions, &guests, what);
+    check_channels_again(home, &channels, what);
 }
 
 fn names(dir: &Path) -> BTreeSet<String> {
@@ -96,6 +98,15 @@ fn check_versions(home: &Path, versions: &[VersionRow], what: &str) {
             sidecar["proof"],
             row.proof.clone().unwrap_or_default(),
             "{what}: the proof of {label}"
+        );
+        let governance = sidecar["governance"].clone();
+        let recorded: Governance = match governance.is_null() {
+            true => Governance::default(),
+            false => serde_json::from_value(governance).expect("what is recorded"),
+        };
+        assert_eq!(
+            recorded, row.governance,
+            "{what}: what is recorded of {label}"
         );
         if row.state.is_immutable() {
             let mode = fs::metadata(pool.image_disk(image))
@@ -291,6 +302,80 @@ fn check_templates(engine: &Engine, versions: &[VersionRow], what: &str) {
 }
 
 /// The catalog can be rebuilt from what lies beside the bytes.
+/// Channels by name: where each points, and its history without what a catalog alone has.
+type Channels = BTreeMap<String, (Option<u32>, Vec<String>)>;
+
+fn channels_of(engine: &Engine) -> Channels {
+    let read = engine.store().read(|tx| {
+        let mut found = Channels::new();
+        for template in tx.templates()? {
+            for last in tx.last_channel_moves(template.id)? {
+                let at = tx.channel(template.id, &last.channel)?;
+                let at = match at {
+                    Some(at) => tx.version(at.version)?.map(|row| row.number),
+                    None => None,
+                };
+                let moves = tx.channel_moves(template.id, &last.channel)?;
+                let brief = |m: &ChannelMoveRow| {
+                    format!(
+                        "{} {} {:?} {:?} {} {}",
+                        m.sequence, m.kind, m.from, m.to, m.reason, m.at_ms
+                    )
+                };
+                let history = moves.iter().map(brief).collect();
+                found.insert(format!("{}:{}", template.name, last.channel), (at, history));
+            }
+        }
+        Ok::<_, StoreError>(found)
+    });
+    read.expect("channels")
+}
+
+/// Each channel points where its history ends, and to what can be used.
+fn check_channels(engine: &Engine, what: &str) -> Channels {
+    for (channel, version) in engine.channels().expect("channels") {
+        let last = engine
+            .store()
+            .read(|tx| tx.channel_moves(channel.template_id, &channel.name))
+            .expect("moves")
+            .pop();
+        assert_eq!(
+            last.and_then(|last| last.to),
+            Some(version.number),
+            "{what}: {}",
+            channel.name
+        );
+        assert!(
+            version.state.stays_in_channel(),
+            "{what}: {} is {}",
+            channel.name,
+            version.state
+        );
+    }
+    channels_of(engine)
+}
+
+/// The sidecars alone tell where channels point and pointed.
+fn check_channels_again(home: &Path, before: &Channels, what: &str) {
+    if before.is_empty() {
+        return;
+    }
+    let copy = tempfile::tempdir_in(home.parent().expect("a parent")).expect("a directory");
+    let from = home.join("images");
+    let linked = Command::new("cp")
+        .arg("-al")
+        .args([from, copy.path().join("images")])
+        .status();
+    assert!(linked.expect("cp").success(), "{what}: no copy");
+    let engine = open(copy.path(), Faults::default());
+    engine.rescan().expect("a rescan");
+    assert_eq!(
+        channels_of(&engine),
+        *before,
+        "{what}: channels after a rescan"
+    );
+}
+
 fn check_rescan(home: &Path, versions: &[VersionRow], guests: &[GuestRow], what: &str) {
     let copy = tempfile::tempdir_in(home.parent().expect("a parent")).expect("a directory");
     for part in ["images", "guests"] {

@@ -17,6 +17,8 @@ mod commands;
 mod crash;
 mod downloads;
 mod faults;
+mod governance;
+mod histories;
 mod home;
 mod instant;
 mod leases;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     }
     let mut trials = plain();
     trials.extend(instant::trials());
+    trials.extend(governance::trials());
     trials.extend(pools::trials());
     trials.extend(leases::trials());
     trials.extend(waiting::trials());

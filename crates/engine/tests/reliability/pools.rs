@@ -471,7 +471,7 @@ fn follows_channel() {
         let error = result.expect_err("refused");
         assert!(error.chain().contains(word), "{}", error.chain());
     };
-    let set = |to: &str| engine.set_channel(&stable, &reference(to)).map(drop);
+    let set = |to: &str| engine.set_channel(&stable, &reference(to), None).map(drop);
     refused(clone_of_stable(&engine), "web:stable");
     refused(set("web@7"), "web@7");
     set("web@1").expect("set");
@@ -506,9 +506,14 @@ fn follows_channel() {
     engine
         .change_version(&reference("web@2"), Verb::Retire)
         .expect("retired");
+    fill(&engine).expect("filled");
+    assert!(are_of("web@1"), "the channel was moved back");
+    engine
+        .change_version(&reference("web@1"), Verb::Retire)
+        .expect("retired");
     tend(&engine).expect("tended");
     assert_eq!(pooled(&engine), []);
-    refused(clone_of_stable(&engine), "retired");
+    refused(clone_of_stable(&engine), "web@1 is retired");
     engine.remove_channel(&stable).expect("removed");
     assert_eq!(engine.channels().expect("read"), []);
 }

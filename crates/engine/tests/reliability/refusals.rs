@@ -394,6 +394,7 @@ pub fn a_version_that_is_being_made_is_refused_for_its_state() {
     let refusal = PlanRefusal::NotClonable {
         label: "web@2".to_owned(),
         state: State::Building,
+        advice: String::new(),
     };
     assert!(
         matches!(&error, EngineError::Plan(found) if *found == refusal),

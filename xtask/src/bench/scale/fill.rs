@@ -9,7 +9,7 @@ use stampo_core::guest::GuestState;
 use stampo_core::hardware::{Hardware, NicLink};
 use stampo_core::identity::{FactValue, IdentityFact};
 use stampo_core::ids::{GuestId, ImageId, VersionId};
-use stampo_core::lifecycle::State;
+use stampo_core::lifecycle::{Governance, State};
 use stampo_core::network::Mac;
 use stampo_core::personalisation::Network;
 use stampo_core::plan::{GuestPlan, NicPlan};
@@ -107,6 +107,7 @@ fn version(
         hardware: Hardware::default(),
         origin: serde_json::json!({"kind": "import", "source": "/srv/images/debian-12.qcow2"}),
         proof: None,
+        governance: Governance::default(),
         operation: None,
         created_ms: i64::from(number),
         changed_ms: i64::from(number),

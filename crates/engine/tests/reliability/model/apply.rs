@@ -316,7 +316,7 @@ impl State {
         let version = self.versions.get_mut(&number)?;
         let proven = Evidence {
             open_findings: Some(0),
-            linked_clones: 0,
+            ..Evidence::default()
         };
         version.life = transition(version.life, verb, proven).ok()?;
         version.held = Held::named(verb.as_str());

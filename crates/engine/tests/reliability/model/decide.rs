@@ -141,6 +141,7 @@ impl State {
         Evidence {
             open_findings: Some(0),
             linked_clones: readers,
+            ..Evidence::default()
         }
     }
 
@@ -151,7 +152,7 @@ impl State {
                 let image = version.image?;
                 Some(Refusal::HasLinkedClones(self.readers(image)))
             }
-            Rule::NoProof | Rule::OpenFindings(_) => None,
+            _ => None,
         }
     }
 }
