@@ -2,6 +2,7 @@
 //! has made each its own. The second half is the negative control of the first.
 
 use super::canary::Canaries;
+use super::instant::all_differ;
 use serde_json::Value;
 use stampo_agent_protocol::{
     Addressing, Connected, Evidence, Few, ForkRequest, Hex32, Identity, KeyKind, Mac as AgentMac,
@@ -15,7 +16,6 @@ use stampo_driver::{
 };
 use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
 use stampo_testbed::Stampo;
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -225,17 +225,7 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
     let before = files();
 
     let own: Vec<Evidence> = (0..3).map(|_| ground.become_own(&ground.fork())).collect();
-    let distinct = |what: &str, of: &dyn Fn(&Evidence) -> String| {
-        let values: BTreeSet<String> = own.iter().map(of).collect();
-        assert_eq!(values.len(), own.len(), "{what}: {values:?}");
-    };
-    distinct("randomness", &|e| e.randomness.to_string());
-    distinct("uuid", &|e| e.uuid.clone());
-    distinct("machine-id", &|e| e.machine_id.clone());
-    distinct("boot id", &|e| e.boot_id.clone());
-    distinct("host name", &|e| e.hostname.clone());
-    distinct("MAC", &|e| e.interfaces[0].mac.to_string());
-    distinct("host key", &|e| e.host_keys[0].fingerprint.clone());
+    all_differ(&own);
 
     // The same question to machines that were told nothing: they are the frozen one.
     let told_nothing = [ground.fork(), ground.fork()].map(|guest| {

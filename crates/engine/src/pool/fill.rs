@@ -1,6 +1,6 @@
 //! Filling and draining pools: one look at a pool, and what follows from it.
 
-use super::{Crew, FILL, is_member_of};
+use super::{Crew, FILL, is_idle, is_member_of};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::remove::subject;
@@ -155,9 +155,7 @@ impl Engine {
         let rows = self.store.write_durably(|tx| {
             let mut rows = Vec::new();
             for (row, why) in &going {
-                let idle =
-                    |now: &GuestRow| now.state == GuestState::Pooled && now.operation.is_none();
-                let Some(mut row) = tx.guest(row.id)?.filter(idle) else {
+                let Some(mut row) = tx.guest(row.id)?.filter(is_idle) else {
                     continue;
                 };
                 if self.is_outdated(tx, &row)? {

@@ -6,7 +6,7 @@
 //! A member that can't be taken is destroyed, and the next is tried. A process that dies between
 //! leaves nothing: recovery destroys what it held, since nobody was told its name.
 
-use super::{Crew, TAKE};
+use super::{Crew, TAKE, is_idle};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::work::{Unwatched, Work};
@@ -126,8 +126,7 @@ impl Engine {
         };
         let operation = self.new_operation(TAKE, row.name.as_str(), serde_json::Value::Null);
         let row = self.store.write_durably(|tx| {
-            let idle = |now: &GuestRow| now.state == GuestState::Pooled && now.operation.is_none();
-            let Some(mut row) = tx.guest(id)?.filter(idle) else {
+            let Some(mut row) = tx.guest(id)?.filter(is_idle) else {
                 return Ok(None);
             };
             // Its version may have been withdrawn since, and the row be that of an older catalog, so

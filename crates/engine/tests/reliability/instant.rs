@@ -73,11 +73,11 @@ pub fn fits(engine: &Engine) -> bool {
         .is_ok()
 }
 
-fn sim(home: &Home) -> SimDriver {
+pub fn sim(home: &Home) -> SimDriver {
     SimDriver::open(&home.path().join("guests")).expect("a simulated driver")
 }
 
-fn evidence(engine: &Engine, row: &GuestRow) -> Evidence {
+pub fn evidence(engine: &Engine, row: &GuestRow) -> Evidence {
     let asked = Request::Identify {
         nonce: Hex32([3; 32]),
     };

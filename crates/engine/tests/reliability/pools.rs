@@ -3,8 +3,9 @@
 use crate::cases::{Case, forks, freeze, frozen_home, ready, state};
 use crate::clean::assert_clean;
 use crate::home::*;
+use crate::instant::{evidence, sim};
 use libtest_mimic::Trial;
-use stampo_agent_protocol::{Evidence, Hex32, Request, Response};
+use stampo_agent_protocol::Evidence;
 use stampo_core::guest::GuestState;
 use stampo_core::lease::{Ending, Span};
 use stampo_core::lifecycle::Verb;
@@ -12,11 +13,10 @@ use stampo_core::names::PoolName;
 use stampo_core::plan::CloneSpec;
 use stampo_core::pool::{Depth, Pool};
 use stampo_driver::Power;
-use stampo_driver::sim::{ForkManners, SimDriver};
+use stampo_driver::sim::ForkManners;
 use stampo_engine::{Agreed, Engine, EngineError, GuestLeases, PoolChange, Tending, Unwatched};
 use stampo_store::GuestRow;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &str, test: fn()| {
@@ -196,25 +196,8 @@ fn names_of(rows: &[GuestRow]) -> Vec<&str> {
     rows.iter().map(|row| row.name.as_str()).collect()
 }
 
-fn sim(home: &Home) -> SimDriver {
-    SimDriver::open(&home.path().join("guests")).expect("a simulated driver")
-}
-
 fn is_paused(engine: &Engine, row: &GuestRow) -> bool {
     matches!(engine.driver().observe(row.id), Ok(Power::Paused { .. }))
-}
-
-fn evidence(engine: &Engine, row: &GuestRow) -> Evidence {
-    let asked = Request::Identify {
-        nonce: Hex32([3; 32]),
-    };
-    match engine
-        .driver()
-        .ask_agent(row.id, &asked, Duration::from_secs(1))
-    {
-        Ok(Response::Identity(evidence)) => *evidence,
-        other => panic!("{}: {other:?}", row.name),
-    }
 }
 
 fn members_are_unlike() {

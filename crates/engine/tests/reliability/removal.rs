@@ -3,10 +3,11 @@
 
 use crate::clean::assert_clean;
 use crate::home::*;
+use crate::instant::sim;
 use stampo_core::guest::GuestState;
 use stampo_core::plan::CloneSpec;
 use stampo_driver::Power;
-use stampo_driver::sim::{Failure, SimDriver, Step, When};
+use stampo_driver::sim::{Failure, Step, When};
 use stampo_engine::{Engine, EngineError, Faults, Removal};
 use stampo_store::{OperationState, StoreError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +21,6 @@ fn three() -> Home {
     };
     clone(&home.engine(), "app-{n}", &spec).expect("clones");
     home
-}
-
-fn sim(home: &Home) -> SimDriver {
-    SimDriver::open(&home.path().join("guests")).expect("a simulated driver")
 }
 
 fn remove(engine: &Engine, removal: Removal) -> Result<(), EngineError> {

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
-use stampo_core::hardware::{Hardware, NicLink};
+use stampo_core::hardware::{Hardware, NicLink, NicModel};
 use stampo_core::identity::{FactValue, IdentityFact};
 use stampo_core::ids::{GuestId, ImageId, VersionId};
 use stampo_core::lifecycle::{Governance, State};
@@ -14,6 +14,7 @@ use stampo_core::network::Mac;
 use stampo_core::personalisation::Network;
 use stampo_core::plan::{GuestPlan, NicPlan};
 use stampo_core::size::ByteSize;
+use stampo_driver::{Disk, DiskFormat, GuestDefinition, Link, NicDefinition, Start};
 use stampo_store::{GuestRow, Store, StoreError, VersionRow};
 use std::fs;
 use std::path::Path;
@@ -180,10 +181,41 @@ fn facts(row: &GuestRow) -> Vec<IdentityFact> {
     ITEMS.iter().map(fact).collect()
 }
 
-/// A guest's directory, as far as listing it goes.
+/// A guest's directory, as far as listing it goes. Its definition is a real one: a guest that has
+/// lost it is looked at again and again.
 fn make_guest(home: &Path, row: &GuestRow) -> Result<()> {
     let dir = home.join("guests").join(row.id.to_string());
     fs::create_dir_all(&dir)?;
-    fs::write(dir.join("definition.json"), b"{}")?;
+    let definition = serde_json::to_vec_pretty(&definition(row, &dir))?;
+    fs::write(dir.join("definition.json"), definition)?;
     Ok(())
+}
+
+fn definition(row: &GuestRow, dir: &Path) -> GuestDefinition {
+    let nics = row.plan.nics.iter().map(|nic| NicDefinition {
+        mac: nic.mac,
+        model: NicModel::default(),
+        link: Link::Bridge {
+            bridge: "br0".to_owned(),
+        },
+    });
+    GuestDefinition {
+        id: row.id,
+        name: row.name.to_string(),
+        directory: dir.to_owned(),
+        hardware: row.plan.hardware.clone(),
+        disks: vec![Disk {
+            path: dir.join("disk.qcow2"),
+            format: DiskFormat::Qcow2,
+            backing: None,
+            layers: Vec::new(),
+            serial: row.plan.serial.clone(),
+        }],
+        seed: None,
+        nics: nics.collect(),
+        generation_id: row.plan.generation_id,
+        serial: row.plan.serial.clone(),
+        provenance: format!("stampo:template=fill;image={}", row.image),
+        start: Start::Boot,
+    }
 }
