@@ -70,9 +70,11 @@ pub(crate) fn check_request(request: &Request) -> Checked {
         Request::ExecSignal(signal) => {
             require((1..=64).contains(&signal.signal), "a signal", "not one")
         }
-        Request::Hello | Request::Identify { .. } | Request::Timings | Request::Shutdown { .. } => {
-            Ok(())
-        }
+        Request::Hello
+        | Request::Identify { .. }
+        | Request::Prepare
+        | Request::Timings
+        | Request::Shutdown { .. } => Ok(()),
     }
 }
 
@@ -86,6 +88,7 @@ pub(crate) fn check_response(response: &Response) -> Checked {
         Response::Refused(refusal) => text(&refusal.why, DETAIL_BYTES, "a reason"),
         Response::ExecOutput(output) => output.validate(),
         Response::Timings(_)
+        | Response::Prepared
         | Response::ShuttingDown
         | Response::Started { .. }
         | Response::Signalled => Ok(()),

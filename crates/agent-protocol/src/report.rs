@@ -15,6 +15,8 @@ pub enum Response {
     Hello(Hello),
     /// To [`crate::Request::Identify`].
     Identity(Box<Evidence>),
+    /// To [`crate::Request::Prepare`].
+    Prepared,
     /// To [`crate::Request::Fork`].
     Forked(Box<ForkReport>),
     /// To [`crate::Request::Wake`].
@@ -62,10 +64,11 @@ pub struct Hello {
     pub uptime_ms: u64,
 }
 
-/// What the agent does to become another machine, in this order.
+/// What the agent does to become another machine.
 ///
-/// Randomness is first, because everything that is made later needs it; programs are told last,
-/// when everything that they will read is in place.
+/// Randomness comes before everything that is made of it. Older agents told programs in the fork, and
+/// say so; later ones do that when the link is up, and a refused [`crate::Request::Connect`] says that
+/// one could not be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
@@ -96,7 +99,8 @@ pub enum Item {
     Journal,
     /// The resolver forgets what it knows.
     Resolver,
-    /// The DHCP client forgets its lease and its client id.
+    /// No program speaks with the template's lease, client id or host keys: it was stopped until the
+    /// link is up, or ended, and what DHCP clients had stored is gone.
     DhcpClient,
     /// The system log knows the new host name.
     SystemLog,
@@ -141,7 +145,7 @@ pub struct Done {
 /// What a fork did, and who the machine is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkReport {
-    /// Every item once.
+    /// Each item that there was, once.
     pub items: Few<Done, 32>,
     /// The hooks that were run, in their order.
     pub hooks: Few<HookOutcome, 64>,

@@ -19,11 +19,15 @@ pub enum Request {
         /// Repeated in the answer.
         nonce: Hex32,
     },
+    /// The machine is about to be frozen: do what every fork would have to do in the same way. What
+    /// could speak on the network is stopped; the machine is of no other use afterwards.
+    Prepare,
     /// Become another machine than the one that was frozen.
     Fork(Box<ForkRequest>),
     /// Go on after a pause, as the machine that this is already.
     Wake(WakeRequest),
-    /// The link is up: ask for addresses and wait until they are there.
+    /// The link is up: let the network's programs begin, wait until there are addresses, and tell all
+    /// other programs who the machine is. Refused when one could not be told.
     Connect(ConnectRequest),
     /// How far the system has started, and how long that took.
     Timings,
@@ -52,8 +56,7 @@ pub enum Ending {
 
 /// Everything that makes a fork a machine of its own, in one message.
 ///
-/// The agent does it in the order of [`crate::Item`]. It does what it can: an item that fails is
-/// in the report and does not stop the others, so that the host can say what is missing before it
+/// The agent does what it can: an item that fails is in the report and does not stop the others, so that the host can say what is missing before it
 /// destroys the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkRequest {
@@ -195,6 +198,7 @@ pub struct Login {
 /// The link is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectRequest {
-    /// How long to wait for an address on every interface that uses DHCP, in milliseconds.
+    /// How long to wait for an address on every interface that uses DHCP, in milliseconds. With 0
+    /// the answer comes before anything is done.
     pub wait_ms: u32,
 }

@@ -27,6 +27,7 @@ fn requests_come_back() {
         Request::Identify {
             nonce: Hex32([1; 32]),
         },
+        Request::Prepare,
         Request::Fork(Box::new(fork())),
         Request::Wake(wake()),
         Request::ExecStart(command()),
@@ -70,6 +71,7 @@ fn answers_come_back() {
             interfaces: report.evidence.interfaces.clone(),
             took_us: 1,
         }),
+        Response::Prepared,
         Response::Forked(Box::new(report)),
         Response::Woken(Box::new(woken())),
         Response::Started { session: u64::MAX },

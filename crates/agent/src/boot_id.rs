@@ -5,32 +5,52 @@
 //! gone after a restart, which makes a real one.
 
 use crate::files;
-use crate::outcome::{Doing, Step};
+use crate::outcome::{Doing, Failure, Step};
 use crate::random;
-use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
 use stampo_agent_protocol::Outcome;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const OURS: &str = "/run/stampo/boot_id";
 
+/// Gives the machine another boot id.
 pub(crate) fn renew() -> Step {
-    std::fs::create_dir_all("/run/stampo").doing("make /run/stampo")?;
+    mount()?;
+    // Into the file that is mounted. The length is always the same, so nobody reads half of it.
     let id = uuid(random::bytes()?);
-    // A fork of a fork has a file there already; one above the other would pile up.
-    let mounted = files::text("/proc/self/mountinfo").is_some_and(|all| all.contains(BOOT_ID));
-    if mounted {
-        unmount(BOOT_ID, UnmountFlags::DETACH).doing("unmount the former boot id")?;
-    }
-    files::put(Path::new(OURS), format!("{id}\n").as_bytes(), 0o444)?;
-    mount_bind(OURS, BOOT_ID).doing("mount a boot id")?;
-    let flags = MountFlags::BIND
-        | MountFlags::RDONLY
-        | MountFlags::NOSUID
-        | MountFlags::NODEV
-        | MountFlags::NOEXEC;
-    mount_remount(BOOT_ID, flags, c"").doing("make the boot id read-only")?;
+    files::overwrite(OURS, &id)?;
     Ok(Outcome::Done)
+}
+
+/// Mounts a file over the boot id that has the same in it, unless one is there. Each mount makes
+/// systemd read the list of all.
+pub(crate) fn mount() -> Result<(), Failure> {
+    static MOUNTED: AtomicBool = AtomicBool::new(false);
+    if MOUNTED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let mounted = files::text("/proc/self/mountinfo").is_some_and(|all| all.contains(BOOT_ID));
+    if !mounted {
+        let id = files::text(BOOT_ID).unwrap_or_default();
+        match rustix::fs::mkdir("/run/stampo", Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).doing("make /run/stampo"),
+        }
+        files::put(Path::new(OURS), id.as_bytes(), 0o444)?;
+        mount_bind(OURS, BOOT_ID).doing("mount a boot id")?;
+        let flags = MountFlags::BIND
+            | MountFlags::RDONLY
+            | MountFlags::NOSUID
+            | MountFlags::NODEV
+            | MountFlags::NOEXEC;
+        mount_remount(BOOT_ID, flags, c"").doing("make the boot id read-only")?;
+    }
+    MOUNTED.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// A version 4 UUID (RFC 9562, section 5.4) as text.

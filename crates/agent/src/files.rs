@@ -66,6 +66,16 @@ fn create(path: &Path) -> std::io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?)
 }
 
+/// Writes over a file that can't be replaced, as something is mounted there. What was there before is
+/// not longer.
+pub(crate) fn overwrite(path: &str, content: &str) -> Result<(), Failure> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .and_then(|file| rustix::io::write(file, content.as_bytes()))
+        .map(drop)
+        .doing(format_args!("write {path}"))
+}
+
 /// The text of a regular file; nothing when there is none, or it is no text, or too large.
 pub(crate) fn text(path: impl AsRef<Path>) -> Option<String> {
     // Not blocking: a FIFO in the place of a file must not stop a fork.

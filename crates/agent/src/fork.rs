@@ -1,4 +1,5 @@
-//! The fork: every item once, in the order of the protocol's `Item`, and then the evidence.
+//! The fork: every item once, and then the evidence. Programs that only have to be told are told when
+//! the link is up (`connect.rs`).
 //!
 //! Nothing stops after a failure. The host destroys a machine that is not proven unique, and its
 //! user wants to know everything that was wrong with it. Nothing is undone either: the template's
@@ -9,7 +10,9 @@ use crate::{
     boot_id, clock, hooks, identify, logins, names, net, random, services, ssh_keys, storage_ids,
 };
 use rustix::fs::{Mode, OFlags};
-use stampo_agent_protocol::{Done, Few, ForkReport, ForkRequest, HookOutcome, Item, Outcome};
+use stampo_agent_protocol::{
+    Done, Few, ForkReport, ForkRequest, Hex32, HookOutcome, Item, Outcome,
+};
 use std::time::{Duration, Instant};
 
 /// Becomes the machine that is asked for.
@@ -22,6 +25,8 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
     let mut hooks = Vec::new();
     let mut item = |item, work: &mut dyn FnMut() -> Step| items.push(done(item, work));
     let hostname = &request.identity.hostname;
+    // Before the interfaces change: what watches them would only do work for nothing.
+    item(Item::DhcpClient, &mut services::hold);
     item(Item::Randomness, &mut || random::reseed(&request.seed));
     item(Item::Clock, &mut || {
         clock::set(request.clock_unix_ns, begin)
@@ -40,19 +45,25 @@ pub(crate) fn fork(request: &ForkRequest) -> Result<ForkReport, Failure> {
     item(Item::Logins, &mut || logins::set(&request.logins));
     item(Item::Hooks, &mut || run_hooks(request, &mut hooks));
     item(Item::Durable, &mut make_durable);
-    let evidence = identify::evidence(request.nonce);
-    // Told last: their restarts take the processor from what the host waits for.
-    item(Item::SshServer, &mut services::ssh_server);
-    item(Item::Resolver, &mut services::resolver);
-    item(Item::SystemLog, &mut services::system_log);
-    item(Item::DhcpClient, &mut services::dhcp_client);
-    item(Item::Journal, &mut services::journal);
+    let evidence = identify::evidence(request.nonce)?;
     Ok(ForkReport {
         items: Few::first(items),
         hooks: Few::first(hooks),
         took_us: micros(begin),
-        evidence: evidence?,
+        evidence,
     })
+}
+
+/// Does before a freeze what every fork would do again in the same way, so that the memory image has
+/// it: whatever a fork executes is slow the first time.
+///
+/// # Errors
+/// When something could not be done; a fork tries it again.
+pub(crate) fn prepare() -> Result<(), Failure> {
+    services::hold()?;
+    boot_id::mount()?;
+    // What a fork executes and reads lies in memory then, and not on the disk.
+    identify::evidence(Hex32([0; 32])).map(drop)
 }
 
 /// Does one item, and says what it cost.

@@ -1,6 +1,6 @@
 //! Who this machine is now, read from the kernel and the disk each time.
 
-use crate::outcome::{Doing, Failure};
+use crate::outcome::Failure;
 use crate::{clock, files, net, random, ssh_keys, timings};
 use sha2::{Digest, Sha256};
 use stampo_agent_protocol::{Evidence, Few, Hex32};
@@ -36,7 +36,7 @@ fn randomness() -> Result<Hex32, Failure> {
 }
 
 fn line(path: &str) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).doing(format_args!("read {path}"))?;
+    let text = files::text(path).ok_or_else(|| Failure(format!("{path} can't be read")))?;
     Ok(text.trim().to_owned())
 }
 

@@ -44,10 +44,16 @@ impl Account {
         let file = rustix::fs::openat(&directory, BESIDE, flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(file.doing(what)?);
         file.write_all(content.as_bytes()).doing(what)?;
-        // Homes may lie on another disk than the one that the fork writes at its end.
-        file.sync_all().doing(what)?;
+        // The fork writes the disk that /etc is on at its end; homes may lie on another.
+        let elsewhere = rustix::fs::fstat(&directory).doing(what)?.st_dev != etc_disk()?;
+        if elsewhere {
+            file.sync_all().doing(what)?;
+        }
         rustix::fs::renameat(&directory, BESIDE, &directory, NAME).doing(what)?;
-        rustix::fs::fsync(&directory).doing(what)
+        if elsewhere {
+            rustix::fs::fsync(&directory).doing(what)?;
+        }
+        Ok(())
     }
 
     /// `~/.ssh`, made where it is missing. sshd refuses keys in one that others may write to.
@@ -64,6 +70,10 @@ impl Account {
         rustix::fs::fchmod(&directory, Mode::RWXU).doing("protect ~/.ssh")?;
         Ok(directory)
     }
+}
+
+fn etc_disk() -> Result<u64, Failure> {
+    Ok(rustix::fs::stat("/etc").doing("look at /etc")?.st_dev)
 }
 
 /// While it lives, this thread has a user's rights; the agent has no other.

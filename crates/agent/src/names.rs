@@ -52,7 +52,7 @@ pub(crate) fn set_machine_id(id: &str) -> Step {
             .any(|line| line.split(' ').nth(4) == path.to_str())
     });
     if mounted {
-        std::fs::write(path, format!("{id}\n")).doing("write /etc/machine-id")?;
+        files::overwrite("/etc/machine-id", &format!("{id}\n"))?;
     } else {
         put(path, format!("{id}\n").as_bytes(), 0o444)?;
     }

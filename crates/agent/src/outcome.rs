@@ -24,8 +24,15 @@ pub(crate) trait Doing<T> {
 
 impl<T, E: Display> Doing<T> for Result<T, E> {
     fn doing(self, what: impl Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{what}: {error}")))
+        self.map_err(|error| failure(&what, &error))
     }
+}
+
+/// One function for all kinds of errors: there are a hundred places, and the program is to be small.
+#[cold]
+#[inline(never)]
+fn failure(what: &dyn Display, error: &dyn Display) -> Failure {
+    Failure(format!("{what}: {error}"))
 }
 
 /// There is nothing to do.

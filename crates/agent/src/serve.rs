@@ -30,7 +30,10 @@ pub(crate) fn serve(port: &mut Port) -> io::Result<()> {
         let mut input = &buffer[..count];
         loop {
             match decoder.next(&mut input) {
-                Ok(Some(frame)) => port.write(&answer(&frame, &mut commands))?,
+                Ok(Some(frame)) => {
+                    port.write(&answer(&frame, &mut commands))?;
+                    connect::later();
+                }
                 Ok(None) => break,
                 // Whose request it was can't be known.
                 Err(error) => port.write(&encoded(0, &refused(error)))?,
@@ -60,7 +63,8 @@ fn respond(request: Request, commands: &mut Commands) -> Response {
         Request::Wake(request) => {
             wake::wake(&request).map(|report| Response::Woken(Box::new(report)))
         }
-        Request::Connect(request) => Ok(Response::Connected(connect::connect(request))),
+        Request::Prepare => fork::prepare().map(|()| Response::Prepared),
+        Request::Connect(request) => connect::connect(request).map(Response::Connected),
         Request::Timings => Ok(Response::Timings(timings::timings())),
         Request::ExecStart(request) => commands
             .start(&request)

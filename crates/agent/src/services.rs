@@ -1,49 +1,99 @@
 //! Programs that keep something of the template in memory, and how each is told.
 //!
-//! | Program | What it keeps | How it is told |
-//! |---|---|---|
-//! | OpenSSH's server | the template's host keys | SIGHUP: it starts itself anew (sshd(8)); restarted where systemd listens for it |
-//! | systemd-journald | the machine-id, the boot id | restarted |
-//! | systemd-resolved | answers from the template's network | SIGUSR2 (systemd-resolved.service(8)) |
-//! | systemd-networkd, NetworkManager, dhcpcd | the lease, and a client id made of the machine-id | killed and restarted, what they stored removed |
-//! | ISC dhclient, dhcpcd below ifupdown | the same | ended; `connect.rs` starts it anew |
-//! | rsyslog, syslog-ng | the host name | SIGHUP |
+//! | Program | What it keeps | Until the link is up | How it is told then |
+//! |---|---|---|---|
+//! | OpenSSH's server | the template's host keys | stopped | SIGHUP: it starts itself anew (sshd(8)); restarted where systemd listens for it |
+//! | systemd-networkd, NetworkManager, dhcpcd | the lease, and a client id made of the machine-id | stopped, what they stored removed | killed and restarted |
+//! | ISC dhclient, dhcpcd below ifupdown | the same | ended | `connect.rs` starts it anew |
+//! | systemd-resolved | answers from the template's network | | SIGUSR2 (systemd-resolved.service(8)) |
+//! | rsyslog, syslog-ng | the host name | | SIGHUP |
+//! | systemd-journald | the machine-id, the boot id | | restarted |
 //!
-//! Restarts are asked for and not waited for: they cost seconds under emulation and need nothing
-//! more. The processes of a unit are read from its control group, without asking anybody.
+//! What could speak as the template is stopped (SIGSTOP) before it could be heard, and told when the
+//! host says that the link is up: starting anew costs seconds under emulation, which nobody has to
+//! wait for who wants to know whether the fork is itself. Restarts are asked for and not waited for.
+//! The processes of a unit are read from its control group, without asking anybody.
 
 use crate::files;
-use crate::outcome::{Doing, Step, not_needed};
-use crate::systemd::{self, Asked};
+use crate::outcome::{Doing, Failure, Step};
+use crate::systemd;
 use rustix::process::{Pid, Signal, kill_process};
 use stampo_agent_protocol::Outcome;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where systemd listens for the ssh server.
 const SSH_SOCKET: &str = "/etc/systemd/system/sockets.target.wants/ssh.socket";
+/// What the ssh server is called.
+const SSH: [&str; 2] = ["ssh.service", "sshd.service"];
+const RESOLVER: &str = "systemd-resolved.service";
+const SYSTEM_LOG: [&str; 2] = ["rsyslog.service", "syslog-ng.service"];
+const JOURNAL: &str = "systemd-journald.service";
 
-/// The ssh server reads its keys.
-pub(crate) fn ssh_server() -> Step {
-    if Path::new(SSH_SOCKET).exists() {
-        // It was given its sockets at its start, and starting itself anew it closes them.
-        return restart_running(&["ssh.service"]);
+/// Whether programs are held, or have not been told yet.
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// Stops what could speak as the template once the link is up, and forgets what DHCP clients stored.
+pub(crate) fn hold() -> Step {
+    if HELD.swap(true, Ordering::Relaxed) {
+        return Ok(Outcome::Done);
     }
-    signal_first_of(&["ssh.service", "sshd.service"], Signal::HUP)
+    for unit in DHCP_SERVICES.iter().chain(&SSH) {
+        signal(unit, Signal::STOP)?;
+    }
+    for pid in clients_of_ifupdown() {
+        // One that has ended meanwhile holds no lease.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    for (directory, ends) in STORED {
+        for name in files::names(directory) {
+            if ends.iter().any(|end| name.ends_with(end)) {
+                files::remove(&Path::new(directory).join(name))?;
+            }
+        }
+    }
+    Ok(Outcome::Done)
 }
 
-/// The journal goes on under the new machine-id.
-pub(crate) fn journal() -> Step {
-    restart_running(&["systemd-journald.service"])
+/// The journal and the DHCP clients begin anew, if they are held. Clients are killed before anybody asks
+/// them to end: they would give back the template's lease.
+pub(crate) fn begin_network() -> Result<(), Failure> {
+    if !HELD.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    // The journal first: what the others log is this machine's.
+    let mut restart = Vec::new();
+    restart.extend(main_process(JOURNAL).map(|_| JOURNAL));
+    for unit in DHCP_SERVICES {
+        if signal(unit, Signal::KILL)? {
+            restart.push(unit);
+        }
+    }
+    systemd::restart(&restart)
 }
 
-/// The resolver drops its cache.
-pub(crate) fn resolver() -> Step {
-    signal_first_of(&["systemd-resolved.service"], Signal::USR2)
-}
-
-/// The system log reads the host name.
-pub(crate) fn system_log() -> Step {
-    signal_first_of(&["rsyslog.service", "syslog-ng.service"], Signal::HUP)
+/// Tells all others, if they have not been told.
+pub(crate) fn tell() -> Result<(), Failure> {
+    if !HELD.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let mut restart = Vec::new();
+    for unit in SSH {
+        if Path::new(SSH_SOCKET).exists() && signal(unit, Signal::KILL)? {
+            // It was given its sockets at its start, and starting itself anew it closes them.
+            restart.push(unit);
+        } else {
+            signal(unit, Signal::HUP)?;
+            signal(unit, Signal::CONT)?;
+        }
+    }
+    signal(RESOLVER, Signal::USR2)?;
+    for unit in SYSTEM_LOG {
+        signal(unit, Signal::HUP)?;
+    }
+    systemd::restart(&restart)?;
+    HELD.store(false, Ordering::Relaxed);
+    Ok(())
 }
 
 /// What DHCP clients store of the template's lease and of who they are.
@@ -66,28 +116,6 @@ const DHCP_SERVICES: [&str; 3] = [
     "NetworkManager.service",
     "dhcpcd.service",
 ];
-
-/// The DHCP client forgets its lease. None is left running: once the link is up it would ask for the
-/// template's address, with the template's client id, before systemd has come to restart it.
-pub(crate) fn dhcp_client() -> Step {
-    let services = DHCP_SERVICES.map(main_process);
-    let told = restart_running(&DHCP_SERVICES)?;
-    for pid in clients_of_ifupdown()
-        .into_iter()
-        .chain(services.into_iter().flatten())
-    {
-        // One that has ended meanwhile holds no lease.
-        let _ = kill_process(pid, Signal::KILL);
-    }
-    for (directory, ends) in STORED {
-        for name in files::names(directory) {
-            if ends.iter().any(|end| name.ends_with(end)) {
-                files::remove(&Path::new(directory).join(name))?;
-            }
-        }
-    }
-    Ok(told)
-}
 
 /// DHCP clients that ifupdown starts, by their names: ISC's, and Debian 13's. The second one may also
 /// be a service, and is then restarted as such.
@@ -122,29 +150,13 @@ fn clients_of_ifupdown() -> Vec<Pid> {
     numbers.filter_map(Pid::from_raw).filter(is_one).collect()
 }
 
-/// Signals the main process of the first of these units that runs.
-fn signal_first_of(units: &[&str], signal: Signal) -> Step {
-    for unit in units {
-        if let Some(pid) = main_process(unit) {
-            kill_process(pid, signal).doing(format_args!("signal {unit}"))?;
-            return Ok(Outcome::Done);
-        }
-    }
-    not_needed("no such service runs")
-}
-
-/// Asks for a restart of every unit that runs.
-fn restart_running(units: &[&str]) -> Step {
-    let mut told = false;
-    for unit in units {
-        if main_process(unit).is_some() {
-            told |= systemd::try_restart(unit)? == Asked::Queued;
-        }
-    }
-    if told {
-        Ok(Outcome::Done)
-    } else {
-        not_needed("no such service runs")
+/// Signals the main process of a unit; whether it has one.
+fn signal(unit: &str, signal: Signal) -> Result<bool, Failure> {
+    match main_process(unit) {
+        None => Ok(false),
+        Some(pid) => kill_process(pid, signal)
+            .doing(format_args!("signal {unit}"))
+            .map(|()| true),
     }
 }
 

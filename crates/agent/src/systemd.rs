@@ -29,22 +29,15 @@ pub(crate) enum Value {
     Number(u64),
 }
 
-/// What systemd said to a request for a unit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// A job for it is queued.
-    Queued,
-    /// The guest has no such unit.
-    NoSuchUnit,
-}
-
-/// Restarts a unit if it runs.
-pub(crate) fn try_restart(unit: &str) -> Result<Asked, Failure> {
-    match Bus::open()?.call(MANAGER, "TryRestartUnit", &[unit, "replace"])? {
-        Answer::Return(_) => Ok(Asked::Queued),
-        Answer::Error(name) if name.ends_with(".NoSuchUnit") => Ok(Asked::NoSuchUnit),
-        Answer::Error(name) => Err(Failure(format!("restart {unit}: {name}"))),
+/// Restarts units, whether they run or have just ended.
+pub(crate) fn restart(units: &[&str]) -> Result<(), Failure> {
+    for unit in units {
+        match Bus::open()?.call(MANAGER, "RestartUnit", &[unit, "replace"])? {
+            Answer::Return(_) => {}
+            Answer::Error(name) => return Err(Failure(format!("restart {unit}: {name}"))),
+        }
     }
+    Ok(())
 }
 
 /// Begins the way to a target that ends the system.

@@ -99,6 +99,33 @@ fn names_and_files_are_those_that_were_asked_for() {
     );
 }
 
+/// What a freeze has done before is not done again: the boot id has its mount, and each fork of the
+/// memory gets another one in it.
+#[test]
+fn what_was_prepared_is_used_by_the_fork() {
+    let mut machine = Machine::start(&[MOUNTS]);
+    let id = |machine: &mut Machine| {
+        let nonce = Hex32([8; 32]);
+        match machine.ask(&Request::Identify { nonce }) {
+            Response::Identity(evidence) => evidence.boot_id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let before = id(&mut machine);
+    assert_eq!(machine.ask(&Request::Prepare), Response::Prepared);
+    assert_eq!(id(&mut machine), before, "it is the same machine still");
+    let ids = [(); 2].map(|()| machine.fork(&request()).evidence.boot_id);
+    assert!(ids[0] != before && ids[1] != before && ids[0] != ids[1]);
+    assert_eq!(machine.read("mounts"), "1\n");
+}
+
+/// How often something is mounted over the boot id.
+const MOUNTS: (&str, &str, u32) = (
+    "50-mounts",
+    "#!/bin/sh\ngrep -c random/boot_id /proc/self/mountinfo > /etc/mounts\n",
+    0o755,
+);
+
 #[test]
 fn interfaces_have_their_macs_and_only_their_addresses() {
     let mut machine = Machine::start(&[SEE]);

@@ -191,6 +191,7 @@ fn joined(args: &CloneArgs, file: SpecFile, base: &Path) -> Reply<(CloneSpec, Ve
         bridge: args.personal.bridge.clone().or(file.network.bridge),
         no_personalisation: args.personal.no_personalisation,
         personalisation,
+        no_wait: args.no_wait && instant.is_some(),
     };
     Ok((spec, notes))
 }

@@ -52,6 +52,9 @@ pub struct Fork {
     /// Whether it has an identity of its own. Until then nothing may plug it in, and it is thrown
     /// away when whoever works on it dies. From then on its machine boots.
     pub identified: bool,
+    /// Whether nobody waits until it has its addresses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_wait: bool,
 }
 
 /// How a guest begins that was asked for as an instant clone.
@@ -71,9 +74,17 @@ pub struct HostMemory {
     pub promised: ByteSize,
 }
 
+/// How large emulation's buffer for translated code may grow in a guest that boots; drivers give it
+/// no more. Smaller ones make the boot longer (docs/bench/instant-profile.md).
+pub const TRANSLATIONS: ByteSize = ByteSize::mib(128);
+
+/// The same in a guest that goes on from a memory image: there are to be many of them, and they
+/// execute little until they are used. What a fork does until it is proven just fits.
+pub const FORK_TRANSLATIONS: ByteSize = ByteSize::mib(32);
+
 /// What a guest's process takes besides the guest's memory at most: emulation's buffer for
-/// translated code (64 MiB where QEMU chooses it), and about 30 MiB of its own as measured.
-pub const OVERHEAD: ByteSize = ByteSize::mib(96);
+/// translated code, and up to 40 MiB of its own.
+pub const OVERHEAD: ByteSize = ByteSize::mib((TRANSLATIONS.bytes() >> 20) + 40);
 
 /// What a guest with so much memory may come to use.
 pub fn worst_case(memory: ByteSize) -> ByteSize {
@@ -108,6 +119,7 @@ pub(crate) fn beginning(
             fork: Some(Fork {
                 origin: origin.clone(),
                 identified: false,
+                no_wait: spec.no_wait,
             }),
             fallback: None,
         }),

@@ -53,21 +53,21 @@ fn a_fork_a_boot_or_a_refusal() {
 /// Each guest counts with all of its memory and what its process takes; the last byte may be used.
 #[test]
 fn memory_is_counted_as_the_worst_case() {
-    let each = ByteSize::mib(512 + 96);
+    let each = ByteSize::mib(512 + 168);
     let host = |total_mib: u64, promised_mib: u64| HostMemory {
         total: ByteSize::mib(total_mib),
         promised: ByteSize::mib(promised_mib),
     };
     assert_eq!(worst_case(ByteSize::mib(512)), each);
     let memory = ByteSize::mib(512);
-    assert_eq!(admit(host(1216, 0), memory, 2), Ok(()));
-    assert_eq!(admit(host(1316, 100), memory, 2), Ok(()));
+    assert_eq!(admit(host(1360, 0), memory, 2), Ok(()));
+    assert_eq!(admit(host(1460, 100), memory, 2), Ok(()));
     assert_eq!(
-        admit(host(1315, 100), memory, 2),
+        admit(host(1459, 100), memory, 2),
         Err(PlanRefusal::NoMemory {
-            asked: ByteSize::mib(1216),
+            asked: ByteSize::mib(1360),
             promised: ByteSize::mib(100),
-            total: ByteSize::mib(1315),
+            total: ByteSize::mib(1459),
         })
     );
     assert!(admit(host(u64::MAX >> 20, 0), ByteSize(u64::MAX), u32::MAX).is_err());

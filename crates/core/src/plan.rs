@@ -64,6 +64,9 @@ pub struct CloneSpec {
     pub instant: Option<Instant>,
     /// Make instant clones although the host could come to lack memory. Default: no.
     pub overcommit_memory: bool,
+    /// Hand instant clones out without waiting for their addresses. Default: wait.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_wait: bool,
 }
 
 /// What is known of the version to clone.

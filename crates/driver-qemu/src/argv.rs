@@ -22,6 +22,8 @@ use crate::firmware::UefiFirmware;
 use crate::place::Place;
 use serde_json::{Value, json};
 use stampo_core::hardware::{DiskBus, Firmware};
+use stampo_core::instant;
+use stampo_core::size::ByteSize;
 use stampo_driver::{Acceleration, DriverError, GuestDefinition, Link, MemoryImageDir, Start};
 use std::path::Path;
 
@@ -140,7 +142,8 @@ fn machine(
             args.pair("-cpu", "host");
         }
         Acceleration::Tcg { .. } => {
-            args.pair("-accel", "tcg,thread=multi");
+            let translations = translations(guest).bytes() >> 20;
+            args.pair("-accel", format!("tcg,thread=multi,tb-size={translations}"));
             // The plainest x86-64 translates fastest; rdrand spares the guest a wait for entropy.
             args.pair("-cpu", "qemu64,+rdrand,+rdseed");
         }
@@ -151,6 +154,15 @@ fn machine(
     args.pair("-rtc", "base=utc");
     args.pair("-boot", "strict=on");
     Ok(())
+}
+
+/// How large emulation's buffer for translated code may grow. QEMU by itself lets it take an eighth
+/// of the host's memory, up to 1 GiB, and a guest that was up for a while fills it.
+fn translations(guest: &GuestDefinition) -> ByteSize {
+    match guest.start {
+        Start::Resume { .. } => instant::FORK_TRANSLATIONS,
+        Start::Boot | Start::BootResumed | Start::BootToFreeze { .. } => instant::TRANSLATIONS,
+    }
 }
 
 /// The directory of the memory image that the guest is started for, or from.

@@ -12,7 +12,8 @@ use stampo_core::hardware::{Hardware, NicModel};
 use stampo_core::ids::GuestId;
 use stampo_core::network::Mac;
 use stampo_driver::{
-    Disk, DiskFormat, Driver, GuestDefinition, Link, MemoryImageDir, NicDefinition, Start,
+    Disk, DiskFormat, Driver, ExecRequest, GuestDefinition, Link, MemoryImageDir, NicDefinition,
+    Start,
 };
 use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
 use stampo_testbed::Stampo;
@@ -169,6 +170,21 @@ impl Ground {
         }
     }
 
+    /// Whether the programs that would speak with the frozen machine's keys and lease are stopped, and
+    /// were so when it was frozen (T: proc_pid_stat(5)).
+    fn nobody_speaks_for_it(&self, guest: &GuestDefinition) {
+        let script = "for unit in ssh systemd-networkd; do \
+                      pid=$(systemctl show -p MainPID --value $unit); \
+                      cut -d' ' -f3 /proc/$pid/stat; done";
+        let request = ExecRequest {
+            argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+            input: Vec::new(),
+            timeout: LIMIT,
+        };
+        let ran = self.driver.agent_exec(guest.id, &request).expect("ran");
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "T\nT\n", "{ran:?}");
+    }
+
     /// Makes the machine its own, then plugs it in.
     fn become_own(&self, guest: &GuestDefinition) -> Evidence {
         let begun = Instant::now();
@@ -228,9 +244,10 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
     all_differ(&own);
 
     // The same question to machines that were told nothing: they are the frozen one.
-    let told_nothing = [ground.fork(), ground.fork()].map(|guest| {
+    let guests = [ground.fork(), ground.fork()];
+    let told_nothing = guests.each_ref().map(|guest| {
         ground.driver.ensure_running(guest.id).expect("resumed");
-        ground.identify(&guest)
+        ground.identify(guest)
     });
     let [one, two] = &told_nothing;
     assert_eq!(
@@ -241,6 +258,7 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
     // A kernel that sees the generation id reseeds by itself.
     assert_eq!(one.randomness == two.randomness, !one.has_vmgenid);
     let frozen_mac = one.interfaces[0].mac.to_string();
+    ground.nobody_speaks_for_it(&guests[0]);
     ground.clear();
     super::instant::through_the_program(&stampo, &frozen_mac);
     super::pooled::through_the_program(&stampo);

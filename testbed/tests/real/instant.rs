@@ -39,6 +39,17 @@ pub(crate) fn through_the_program(stampo: &Stampo, frozen_mac: &str) {
     stampo.ok(&["rm", "--force", "ci-1", "ci-2", "ci-3"]);
     nothing_of_the_frozen_one_on_the_wire(stampo, frozen_mac);
     passed("nothing of the frozen one on the wire");
+    handed_out_at_once(stampo);
+    passed("one handed out at once");
+}
+
+/// Nobody waits for its address, and it gets one all the same.
+fn handed_out_at_once(stampo: &Stampo) {
+    stampo.json(&["clone", "--instant=only", "web", "quick", "--no-wait"]);
+    let look = "for n in $(seq 100); do ip -o -4 addr show scope global | grep . && exit; sleep 1; \
+                done; exit 1";
+    assert!(stampo.agent("quick", look).contains("10.0.2.15"));
+    stampo.ok(&["rm", "--force", "quick"]);
 }
 
 fn name(guest: &Value) -> &str {
@@ -47,7 +58,7 @@ fn name(guest: &Value) -> &str {
 
 fn ten_at_once(stampo: &Stampo) -> Vec<Value> {
     let key = stampo.key().with_extension("pub").display().to_string();
-    let words = "clone --instant=only web ci-{n} --count 10 --no-wait --ssh-key";
+    let words = "clone --instant=only web ci-{n} --count 10 --ssh-key";
     let words: Vec<&str> = words.split(' ').chain([key.as_str()]).collect();
     let made = stampo.json(&words);
     let made = made.as_array().expect("a list").clone();
@@ -55,7 +66,7 @@ fn ten_at_once(stampo: &Stampo) -> Vec<Value> {
     for guest in &made {
         assert_eq!(guest["kind"], "instant");
         assert_eq!(guest["power"], "running");
-        for phase in ["disk", "resume", "identify", "connect"] {
+        for phase in ["disk", "resume", "identify", "link", "connect"] {
             assert!(guest["phases_ms"][phase].is_u64(), "{phase}: {guest}");
         }
         eprintln!("{}: {}", name(guest), guest["phases_ms"]);

@@ -275,6 +275,7 @@ pub(super) fn answer(
         Request::Identify { nonce } => {
             Response::Identity(Box::new(guest.inside.evidence(*nonce, up, manners)))
         }
+        Request::Prepare => Response::Prepared,
         Request::Fork(request) => fork(guest, request, manners),
         Request::Wake(request) => wake(guest, request, manners),
         Request::Connect(_) => connect(guest, manners),

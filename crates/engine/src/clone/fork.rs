@@ -3,7 +3,7 @@
 //! ```text
 //! defined ─ resume ─ told who it is ─ what it claims meets that ─ unlike every other guest ─ identified
 //!         (links down)                                            └──── one transaction ────┘
-//! verified ─ boots from now on ─ links up ─ has its addresses ─→ ready
+//! verified ─ boots from now on ─ links up ─ all others of the operation, too ─ has its addresses ─→ ready
 //! ```
 //! Until it is identified it is the frozen machine's double: its links are down, and it is thrown
 //! away when anything fails or whoever works on it dies ([`Engine::undo_fork`]). What a guest says
@@ -173,9 +173,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Plugs an identified fork in and waits for its addresses. One whose process has ended since
-    /// boots instead: it is itself on its disk, too.
+    /// Plugs an identified fork in and waits for its addresses.
     pub(super) fn ensure_connected(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+        match self.ensure_plugged_in(row)? {
+            Some(boots) => Ok(boots),
+            None => self.ensure_addressed(row),
+        }
+    }
+
+    /// Plugs an identified fork in. One whose process has ended since boots instead, which is what is
+    /// returned: it is itself on its disk, too.
+    pub(super) fn ensure_plugged_in(
+        &self,
+        row: &mut GuestRow,
+    ) -> Result<Option<String>, EngineError> {
         row.plan.personalisation = None;
         self.driver.ensure_defined(&self.definition(row)?)?;
         // The definition of before would have it go on from memory again.
@@ -184,14 +195,23 @@ impl Engine {
         // A member of a pool that was paused, and whose row does not say so yet, only goes on.
         let was_paused = matches!(self.driver.observe(row.id)?, Power::Paused { .. });
         if self.start_row(row)? == Ensured::Changed && !was_paused {
-            return Ok("its process had ended; it boots".to_owned());
+            return Ok(Some("its process had ended; it boots".to_owned()));
         }
         self.driver.set_links(row.id, true)?;
         self.faults.reach("fork.plugged-in");
-        let wait_ms = u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX);
+        Ok(None)
+    }
+
+    /// Lets the programs of a fork that is plugged in begin anew, and waits for its addresses unless
+    /// nobody wants that.
+    pub(super) fn ensure_addressed(&self, row: &GuestRow) -> Result<String, EngineError> {
+        let no_wait = row.plan.fork.as_ref().is_some_and(|fork| fork.no_wait);
+        let wait = if no_wait { Duration::ZERO } else { CONNECT };
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let asked = Request::Connect(ConnectRequest { wait_ms });
-        match self.driver.ask_agent(row.id, &asked, CONNECT + ANSWER)? {
+        match self.driver.ask_agent(row.id, &asked, wait + ANSWER)? {
             Response::Connected(connected) if connected.complete => Ok(String::new()),
+            Response::Connected(_) if no_wait => Ok("not waited for".to_owned()),
             Response::Connected(_) => {
                 let why = format!(
                     "it has no address after {} s; is there a DHCP server? --address gives fixed ones",

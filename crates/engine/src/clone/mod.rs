@@ -21,6 +21,7 @@ mod told;
 
 pub(crate) use definition::extra_disk_name;
 pub(crate) use disk::grow_partition;
+pub(crate) use steps::Leg;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -199,7 +200,15 @@ impl Engine {
         rows.iter_mut().try_for_each(|row| self.undo_fork(row))?;
         self.make_directories(&rows)?;
         let all = rows.len();
-        let failures = self.on_each(&rows, |row| self.make_or_destroy(work, row.clone()));
+        let make = |leg| move |row: &GuestRow| self.make_or_destroy(work, row.clone(), leg);
+        let mut failures = self.on_each(&rows, make(Leg::UntilPluggedIn));
+        // Forks do all the rest when each is itself: the programs that begin anew in one would take
+        // the processors from the next.
+        let plugged_in = self.store.read(|tx| tx.guests_of_operation(work.id))?;
+        let plugged_in: Vec<GuestRow> = plugged_in.into_iter().filter(is_plugged_in).collect();
+        if work.check_cancelled().is_ok() {
+            failures.extend(self.on_each(&plugged_in, make(Leg::Rest)));
+        }
         if work.check_cancelled().is_err() {
             return self.cancel_clones(work);
         }
@@ -268,11 +277,12 @@ impl Engine {
         &self,
         work: &Work<'_>,
         mut row: GuestRow,
+        leg: Leg,
     ) -> Result<(), EngineError> {
         if row.state == GuestState::Destroying {
             return self.destroy(&row);
         }
-        let Err(error) = self.caught(|| self.make(work, &mut row)) else {
+        let Err(error) = self.caught(|| self.make(work, &mut row, leg)) else {
             return Ok(());
         };
         if matches!(error, EngineError::Cancelled) {
@@ -319,6 +329,11 @@ impl Engine {
             tracing::warn!(%error, "older forms of rows stay in the catalog's log for now");
         }
     }
+}
+
+/// Whether a fork has left only what comes when all are themselves.
+fn is_plugged_in(row: &GuestRow) -> bool {
+    row.state == GuestState::Verified && row.plan.fork.is_some() && keep::keeping(row).is_none()
 }
 
 /// Whether a clone has come to where it was to come.

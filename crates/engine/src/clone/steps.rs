@@ -27,6 +27,17 @@ struct Unsaved {
     read: Option<Read>,
 }
 
+/// Which part of its way a guest goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// All of it.
+    Whole,
+    /// A fork goes until it is plugged in, any other guest all of it.
+    UntilPluggedIn,
+    /// What a fork has left from there on.
+    Rest,
+}
+
 /// A passport that was read from a disk.
 struct Read {
     facts: Vec<IdentityFact>,
@@ -46,7 +57,12 @@ fn next(row: &GuestRow) -> Option<GuestState> {
 
 impl Engine {
     /// Takes a guest from the state in its row to `ready`, or to where its pool keeps it.
-    pub(crate) fn make(&self, work: &Work<'_>, row: &mut GuestRow) -> Result<(), EngineError> {
+    pub(crate) fn make(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        leg: Leg,
+    ) -> Result<(), EngineError> {
         let is_taken = row.plan.member.as_ref().is_some_and(|m| m.taken);
         if matches!(row.state, GuestState::DiskReady | GuestState::Defined) && !is_taken {
             // Begun by a process that is gone. The row may have survived a power loss that the names
@@ -72,6 +88,16 @@ impl Engine {
                 GuestState::Defined if is_fork => {
                     ("identify", self.ensure_identified(work, row, &mut start)?)
                 }
+                GuestState::Verified if is_fork && leg == Leg::UntilPluggedIn => {
+                    let boots = self.ensure_plugged_in(row)?;
+                    if boots.is_none() {
+                        return self.end_leg(work, row, &mut unsaved, start);
+                    }
+                    ("connect", boots.unwrap_or_default())
+                }
+                GuestState::Verified if is_fork && leg == Leg::Rest => {
+                    ("connect", self.ensure_addressed(row)?)
+                }
                 GuestState::Verified if is_fork => ("connect", self.ensure_connected(row)?),
                 GuestState::Defined => ("verify", self.ensure_verified(work, row, &mut unsaved)?),
                 GuestState::Verified => ("start", self.ensure_started(row)?),
@@ -91,6 +117,19 @@ impl Engine {
             self.faults.reach(&format!("clone.{next}"));
         }
         Ok(())
+    }
+
+    /// Ends the way of a fork for now: it is plugged in.
+    fn end_leg(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+        unsaved: &mut Unsaved,
+        start: Instant,
+    ) -> Result<(), EngineError> {
+        let event = work.ended(row.name.as_str(), "link", "", start.elapsed());
+        unsaved.events.push(event);
+        self.save(work, row, unsaved)
     }
 
     /// Writes a guest's row, the events of the steps that led to its state, and its facts if they

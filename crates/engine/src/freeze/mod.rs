@@ -47,6 +47,9 @@ const ASK: Duration = Duration::from_secs(2);
 /// How long stampo's own agent may take to say that it is there; the system has settled by then.
 const HELLO_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long it may take to prepare the guest.
+const PREPARE_LIMIT: Duration = Duration::from_secs(60);
+
 /// How long the guest may take to write to its disks what it still holds.
 const SYNC_LIMIT: Duration = Duration::from_secs(120);
 
@@ -199,6 +202,9 @@ impl Engine {
         self.faults.reach("freeze.settled");
         let agent = self.own_agent(&guest);
         let image = work.phase(&label, "freeze", || {
+            if agent.is_some() {
+                self.prepare_agent(&guest)?;
+            }
             self.agent_shell(&guest, "sync", SYNC_LIMIT)?;
             self.driver.set_links(guest.id, false)?;
             let (_, image) = self.driver.ensure_frozen(guest.id)?;
@@ -323,6 +329,22 @@ impl Engine {
             Err(error) => {
                 tracing::warn!(guest = %guest.name, %error, "no instant clones: no agent of ours");
                 None
+            }
+        }
+    }
+
+    /// Has stampo's agent do what every clone would do in the same way. An older one can't, and its
+    /// clones do it themselves.
+    fn prepare_agent(&self, guest: &GuestDefinition) -> Result<(), EngineError> {
+        let asked = self
+            .driver
+            .ask_agent(guest.id, &Request::Prepare, PREPARE_LIMIT);
+        match asked {
+            Ok(Response::Prepared) => Ok(()),
+            Err(error @ DriverError::AgentSilent { .. }) => Err(error.into()),
+            other => {
+                tracing::warn!(guest = %guest.name, ?other, "the agent did not prepare the freeze");
+                Ok(())
             }
         }
     }

@@ -292,6 +292,7 @@ fn as_members_are(spec: &CloneSpec) -> CloneSpec {
     CloneSpec {
         count: None,
         instant: Some(Instant::Only),
+        no_wait: false,
         ..spec.clone()
     }
 }

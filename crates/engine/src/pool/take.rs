@@ -7,6 +7,7 @@
 //! leaves nothing: recovery destroys what it held, since nobody was told its name.
 
 use super::{Crew, TAKE, is_idle};
+use crate::clone::Leg;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::work::{Unwatched, Work};
@@ -176,7 +177,7 @@ impl Engine {
     ) -> Result<Option<GuestRow>, EngineError> {
         let work = Work::new(self, operation, &Unwatched);
         let id = row.id;
-        let Err(error) = self.make_or_destroy(&work, row) else {
+        let Err(error) = self.make_or_destroy(&work, row, Leg::Whole) else {
             work.end(OperationState::Done, None, |_| Ok(()))?;
             return self.store.read(|tx| Ok(tx.guest(id)?));
         };

@@ -15,10 +15,11 @@ use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
 use stampo_driver::sim::{ForkManners, SimDriver};
-use stampo_engine::{Engine, EngineError, Faults, Removal, Settings, Unwatched};
-use stampo_store::GuestRow;
+use stampo_engine::{Engine, EngineError, Faults, Removal, Settings, Unwatched, Watch};
+use stampo_store::{EventRow, GuestRow};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
@@ -31,6 +32,8 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("forks_share_nothing_with_anybody", forks_share_nothing),
         trial("a_fork_that_is_not_proven_is_gone", unproven_forks_are_gone),
+        trial("nobody_waits_for_addresses_unasked", no_wait),
+        trial("all_forks_are_themselves_before_one_connects", in_order),
         trial("of_two_doubles_one_is_destroyed", doubles_are_destroyed),
         trial("who_may_log_in_to_a_fork", logins),
         trial("what_a_fork_can_not_have_is_refused", refused_options),
@@ -234,6 +237,58 @@ fn made_anew() {
         drop(engine);
         assert_clean(&home.path(), point);
     }
+}
+
+/// Who does not wait for addresses is given a fork without one; who does is not.
+fn no_wait() {
+    let home = frozen_home();
+    let engine = home.engine();
+    sim(&home)
+        .set_fork_manners(ForkManners::NoAddress)
+        .expect("steered");
+    let asked = CloneSpec {
+        no_wait: true,
+        ..forks(2)
+    };
+    let made = clone(&engine, "ci-{n}", &asked).expect("cloned");
+    for row in &made {
+        assert!(sim(&home).links_are_up(row.id).expect("it runs"));
+    }
+    let error = clone(&engine, "late-{n}", &forks(1)).expect_err("not handed out");
+    assert!(error.chain().contains("no address"), "{}", error.chain());
+    assert_eq!(rows(&engine).len(), 2);
+    drop(engine);
+    assert_clean(&home.path(), "no wait");
+}
+
+/// The phases of an operation, in the order in which they ended.
+#[derive(Default)]
+struct Phases(Mutex<Vec<String>>);
+
+impl Watch for Phases {
+    fn event(&self, event: &EventRow) {
+        let mut ended = self.0.lock().expect("nobody panicked");
+        ended.push(event.phase.clone());
+    }
+
+    fn progress(&self, _: &str, _: u64, _: u64) {}
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+fn in_order() {
+    let home = frozen_home();
+    let engine = home.engine();
+    let phases = Phases::default();
+    clone_watched(&engine, "ci-{n}", &forks(9), &phases).expect("cloned");
+    let ended = phases.0.into_inner().expect("nobody panicked");
+    let count = |phase: &str| ended.iter().filter(|ended| *ended == phase).count();
+    assert_eq!((count("link"), count("connect")), (9, 9), "{ended:?}");
+    let last_link = ended.iter().rposition(|phase| phase == "link");
+    let first_connect = ended.iter().position(|phase| phase == "connect");
+    assert!(last_link < first_connect, "{ended:?}");
 }
 
 fn anna() -> User {
@@ -457,7 +512,7 @@ fn admission() {
     let home = frozen_home();
     let settings = Settings {
         parallel: 1,
-        guest_memory: Some(ByteSize::mib(3 * (512 + 96) + 100)),
+        guest_memory: Some(ByteSize::mib(3 * (512 + 168) + 100)),
         actor: "local:test".to_owned(),
         ..Settings::default()
     };
@@ -473,13 +528,13 @@ fn admission() {
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(&forks(4)), (4 * 608, 0));
+    assert_eq!(refused(&forks(4)), (4 * 680, 0));
     assert_eq!(rows(&engine), [], "refused before the first act");
     clone(&engine, "ci-{n}", &forks(2)).expect("two");
     clone(&engine, "stopped", &spec()).expect("one that does not run");
-    assert_eq!(refused(&forks(2)), (2 * 608, 2 * 608));
+    assert_eq!(refused(&forks(2)), (2 * 680, 2 * 680));
     clone(&engine, "third", &forks(1)).expect("a third");
-    assert_eq!(refused(&forks(1)), (608, 3 * 608));
+    assert_eq!(refused(&forks(1)), (680, 3 * 680));
     let over = CloneSpec {
         overcommit_memory: true,
         ..forks(1)
