@@ -523,7 +523,7 @@ fn admission() {
             promised,
             total,
         })) => {
-            assert_eq!(total, ByteSize::mib(1924));
+            assert_eq!(total, ByteSize::mib(3 * 680 + 100));
             (asked.bytes() >> 20, promised.bytes() >> 20)
         }
         other => panic!("{other:?}"),
