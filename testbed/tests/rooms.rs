@@ -66,8 +66,9 @@ const STARTERS: [&str; 10] = [
 const MOUNTS_IN_THE_GUEST: &str = "crates/agent/src/boot_id.rs";
 
 /// Where `unsafe` is, each with its justification beside it.
-const UNSAFE: [&str; 4] = [
+const UNSAFE: [&str; 5] = [
     "crates/agent/src/exec/rights.rs",
+    "crates/agent/src/priority.rs",
     "crates/agent/src/random.rs",
     "crates/driver-qemu/src/probe/payload.rs",
     "crates/image/src/descriptors.rs",

@@ -29,6 +29,7 @@ mod names;
 mod net;
 mod outcome;
 mod port;
+mod priority;
 mod random;
 mod serve;
 mod services;
@@ -47,6 +48,7 @@ const USAGE: &str = "usage: stampo-agent [PORT]\n\
 
 fn main() -> ExitCode {
     timings::begin();
+    priority::run_first();
     let mut args = std::env::args_os().skip(1);
     let path = args.next().map_or_else(
         || PathBuf::from("/dev/virtio-ports").join(stampo_agent_protocol::PORT),

@@ -79,8 +79,8 @@ pub struct HostMemory {
 pub const TRANSLATIONS: ByteSize = ByteSize::mib(128);
 
 /// The same in a guest that goes on from a memory image: there are to be many of them, and they
-/// execute little until they are used. What a fork does until it is proven just fits.
-pub const FORK_TRANSLATIONS: ByteSize = ByteSize::mib(32);
+/// execute little until they are used. Less makes the proof slower.
+pub const FORK_TRANSLATIONS: ByteSize = ByteSize::mib(20);
 
 /// What a guest's process takes besides the guest's memory at most: emulation's buffer for
 /// translated code, and up to 40 MiB of its own.

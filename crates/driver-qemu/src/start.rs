@@ -191,6 +191,8 @@ fn spawn(task: &Task<'_>) -> Result<Child, DriverError> {
     let mut command = Command::new("setsid");
     command.args(["sh", "-c", WAIT, "sh"]);
     command.arg(&qemu.path).args(args).current_dir(place.dir());
+    // Its few threads need no heaps of their own, which would be about 2 MiB for each guest (mallopt(3)).
+    command.env("MALLOC_ARENA_MAX", "1");
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -116,7 +116,7 @@ fn a_guest_that_is_frozen_and_one_that_goes_on() {
     assert_eq!(
         only(&resumed, &frozen),
         [
-            "-accel tcg,thread=multi,tb-size=32",
+            "-accel tcg,thread=multi,tb-size=20",
             r#"-object {"id":"ram0","mem-path":"/images/abc/memory-1/memory","qom-type":"memory-backend-file","readonly":true,"rom":"off","share":false,"size":536870912}"#,
             "-incoming defer",
             "-S",
