@@ -4,6 +4,7 @@ use crate::{Reply, Version};
 use serde::{Deserialize, Serialize};
 use stampo_core::lifecycle::Cve;
 use stampo_core::names::VersionRef;
+use std::fmt;
 
 /// What a client can decide about versions.
 pub trait GovernApi {
@@ -23,8 +24,10 @@ pub trait GovernApi {
     fn restore_version(&self, version: &VersionRef) -> Reply<Governed>;
     /// Frees a version's bytes. Refused while linked clones read them or it is on hold.
     fn purge(&self, version: &VersionRef) -> Reply<Governed>;
-    /// Keeps a version's bytes, with a reason; `None` lets them go again.
-    fn hold(&self, version: &VersionRef, reason: Option<&str>) -> Reply<Version>;
+    /// Keeps a version's bytes, with a reason.
+    fn hold(&self, version: &VersionRef, reason: &str) -> Reply<Version>;
+    /// Takes a hold away.
+    fn release(&self, version: &VersionRef) -> Reply<Version>;
     /// When what a version holds is not maintained any more, in milliseconds since 1970.
     fn set_end_of_life(&self, version: &VersionRef, date_ms: Option<i64>) -> Reply<Version>;
 }
@@ -79,4 +82,21 @@ pub struct MovedChannel {
     pub from: String,
     /// Where it points now; `None`: there was no good version before.
     pub to: Option<String>,
+}
+
+impl fmt::Display for MovedChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MovedChannel { channel, from, to } = self;
+        match to {
+            Some(to) => write!(
+                f,
+                "{channel} points to {to} again, and not to {from} any more"
+            ),
+            None => write!(
+                f,
+                "{channel} points to no version any more: {from} can't be used, and it pointed to no good \
+                 one before; set it: stampo template channel set {channel} NAME@N"
+            ),
+        }
+    }
 }

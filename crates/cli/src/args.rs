@@ -7,7 +7,7 @@ mod store;
 
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
 pub use govern::{
-    ChannelCommand, DeprecateArgs, EndOfLifeArgs, ObsoleteArgs, ReasonArgs, RevokeArgs,
+    ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
 };
 pub use pool::{
     DepthArg, LeaseCommand, PoolArg, PoolCommand, PoolCreateArgs, PoolSetArgs, RunArgs, TakeArgs,
@@ -168,7 +168,7 @@ pub enum TemplateCommand {
     /// On its dates it becomes obsolete, and is retired. Repeat it to change what was said.
     Deprecate(DeprecateArgs),
     /// End new clones of a version. Those that exist go on.
-    Obsolete(ObsoleteArgs),
+    Obsolete(WithdrawArgs),
     /// Offer a deprecated or obsolete version again.
     Reinstate(ReasonArgs),
     /// Withdraw a version for a reason that concerns its clones too. Nothing leads back.

@@ -53,11 +53,12 @@ impl GovernApi for Local {
         self.govern(version, Verb::Purge, None, &Statement::default())
     }
 
-    fn hold(&self, version: &VersionRef, reason: Option<&str>) -> Reply<Version> {
-        match reason {
-            Some(reason) => self.mark(version, "hold", &Mark::Hold(reason.to_owned())),
-            None => self.mark(version, "release", &Mark::Release),
-        }
+    fn hold(&self, version: &VersionRef, reason: &str) -> Reply<Version> {
+        self.mark(version, "hold", &Mark::Hold(reason.to_owned()))
+    }
+
+    fn release(&self, version: &VersionRef) -> Reply<Version> {
+        self.mark(version, "release", &Mark::Release)
     }
 
     fn set_end_of_life(&self, version: &VersionRef, date_ms: Option<i64>) -> Reply<Version> {
@@ -113,7 +114,8 @@ impl Local {
     }
 }
 
-fn moved(channel: MovedBack) -> MovedChannel {
+/// What clients are told of a channel that was moved back.
+pub(crate) fn moved(channel: MovedBack) -> MovedChannel {
     MovedChannel {
         channel: channel.channel,
         from: channel.from,

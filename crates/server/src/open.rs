@@ -1,5 +1,6 @@
 //! Opening the service over a home directory, and tidying up after processes that died.
 
+use crate::govern;
 use crate::local::Local;
 use crate::problem::problem;
 use crate::tender;
@@ -107,22 +108,15 @@ pub(crate) fn enforce(engine: &Engine) -> Result<Vec<String>, Problem> {
             "note: {label} is {} now, as its date said",
             version.state
         ));
-        notes.extend(done.governed.channels.iter().map(moved_back));
+        notes.extend(done.governed.channels.into_iter().map(moved_back));
     }
     let settled = engine.settle_channels().map_err(|error| problem(&error))?;
-    notes.extend(settled.iter().map(moved_back));
+    notes.extend(settled.into_iter().map(moved_back));
     Ok(notes)
 }
 
-fn moved_back(moved: &MovedBack) -> String {
-    let MovedBack { channel, from, to } = moved;
-    match to {
-        Some(to) => format!("note: {channel} points to {to} again, and not to {from} any more"),
-        None => format!(
-            "note: {channel} points to no version any more: {from} can't be used, and it pointed to \
-             no good one before"
-        ),
-    }
+fn moved_back(channel: MovedBack) -> String {
+    format!("note: {}", govern::moved(channel))
 }
 
 /// A note for a catalog that is new or was emptied, while there is something to bring back.

@@ -7,25 +7,17 @@ use stampo_core::names::VersionRef;
 /// `template deprecate`.
 #[derive(Debug, Args)]
 pub struct DeprecateArgs {
-    /// NAME, NAME@NUMBER or NAME:CHANNEL.
-    pub version: VersionRef,
-    /// Why.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// The published version to use instead.
-    #[arg(long, value_name = "VERSION")]
-    pub replacement: Option<VersionRef>,
+    #[command(flatten)]
+    /// What it has in common with `template obsolete`.
+    pub withdraw: WithdrawArgs,
     /// When it becomes obsolete, as in 2027-01-31 or 2027-01-31T18:00:00Z.
     #[arg(long, value_name = "DATE")]
     pub obsolete_on: Option<String>,
-    /// When it is retired.
-    #[arg(long, value_name = "DATE")]
-    pub retire_on: Option<String>,
 }
 
-/// `template obsolete`.
+/// `template obsolete`, and what `template deprecate` has of it.
 #[derive(Debug, Args)]
-pub struct ObsoleteArgs {
+pub struct WithdrawArgs {
     /// NAME, NAME@NUMBER or NAME:CHANNEL.
     pub version: VersionRef,
     /// Why.

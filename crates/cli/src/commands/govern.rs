@@ -2,35 +2,33 @@
 
 use super::Session;
 use super::template::{Line, next_step};
-use crate::args::{DeprecateArgs, EndOfLifeArgs, Format, ObsoleteArgs, ReasonArgs, RevokeArgs};
+use crate::args::{DeprecateArgs, EndOfLifeArgs, Format, ReasonArgs, RevokeArgs, WithdrawArgs};
 use crate::output;
-use stampo_api::{
-    Governed, Kind, MovedChannel, Problem, Reply, RevokeRequest, Version, WithdrawRequest,
-};
+use stampo_api::{Governed, Kind, Problem, Reply, RevokeRequest, Version, WithdrawRequest};
 use std::process::ExitCode;
 
 /// `template deprecate`.
 pub fn deprecate(session: &Session, args: DeprecateArgs) -> Result<ExitCode, Problem> {
     let request = WithdrawRequest {
         obsolete_ms: args.obsolete_on.as_deref().map(date).transpose()?,
-        retire_ms: args.retire_on.as_deref().map(date).transpose()?,
-        version: args.version,
-        reason: args.reason,
-        replacement: args.replacement,
+        ..withdrawal(args.withdraw)?
     };
     print_all(session, &session.api.deprecate(request)?)
 }
 
 /// `template obsolete`.
-pub fn obsolete(session: &Session, args: ObsoleteArgs) -> Result<ExitCode, Problem> {
-    let request = WithdrawRequest {
+pub fn obsolete(session: &Session, args: WithdrawArgs) -> Result<ExitCode, Problem> {
+    print_all(session, &session.api.obsolete(withdrawal(args)?)?)
+}
+
+fn withdrawal(args: WithdrawArgs) -> Reply<WithdrawRequest> {
+    Ok(WithdrawRequest {
         obsolete_ms: None,
         retire_ms: args.retire_on.as_deref().map(date).transpose()?,
         version: args.version,
         reason: args.reason,
         replacement: args.replacement,
-    };
-    print_all(session, &session.api.obsolete(request)?)
+    })
 }
 
 /// `template revoke`.
@@ -46,8 +44,13 @@ pub fn revoke(session: &Session, args: RevokeArgs) -> Result<ExitCode, Problem> 
     let guests: usize = all(&done).iter().map(|version| version.guests).sum();
     let shown = print_all(session, &done)?;
     if guests > 0 {
+        let were = if guests == 1 {
+            "guest was"
+        } else {
+            "guests were"
+        };
         session.note(&format!(
-            "{guests} guests were cloned from what is revoked now: stampo ps"
+            "{guests} {were} cloned from what is revoked now: stampo ps"
         ));
     }
     Ok(shown)
@@ -55,7 +58,7 @@ pub fn revoke(session: &Session, args: RevokeArgs) -> Result<ExitCode, Problem> 
 
 /// `template hold`.
 pub fn hold(session: &Session, args: &ReasonArgs) -> Result<ExitCode, Problem> {
-    let held = session.api.hold(&args.version, Some(&args.reason))?;
+    let held = session.api.hold(&args.version, &args.reason)?;
     print_one(session, held)
 }
 
@@ -103,7 +106,7 @@ fn print_all(session: &Session, done: &Governed) -> Result<ExitCode, Problem> {
 
 fn say(session: &Session, done: &Governed) {
     for moved in &done.channels {
-        session.note(&moved_back(moved));
+        session.note(&moved.to_string());
     }
     next_step(session, &done.version);
 }
@@ -112,17 +115,6 @@ fn all(done: &Governed) -> Vec<&Version> {
     std::iter::once(&done.version)
         .chain(&done.descendants)
         .collect()
-}
-
-fn moved_back(moved: &MovedChannel) -> String {
-    let MovedChannel { channel, from, to } = moved;
-    match to {
-        Some(to) => format!("{channel} points to {to} again, and not to {from} any more"),
-        None => format!(
-            "{channel} points to no version any more; set it: stampo template channel set \
-             {channel} NAME@N"
-        ),
-    }
 }
 
 /// A day, which begins at midnight UTC, or a moment, in milliseconds since 1970.

@@ -81,9 +81,7 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
         TemplateCommand::Reinstate(args) => govern::reinstate(session, &args),
         TemplateCommand::Revoke(args) => govern::revoke(session, args),
         TemplateCommand::Hold(args) => govern::hold(session, &args),
-        TemplateCommand::Release(args) => {
-            govern::print_one(session, api.hold(&args.version, None)?)
-        }
+        TemplateCommand::Release(args) => govern::print_one(session, api.release(&args.version)?),
         TemplateCommand::EndOfLife(args) => govern::end_of_life(session, &args),
         TemplateCommand::Retire(args) => govern::print(session, api.retire(&args.version)),
         TemplateCommand::Restore(args) => {
