@@ -93,3 +93,40 @@ fn a_pipe_ends_with_the_command_and_not_with_what_tends() {
         assert_eq!(read, Ok(true), "{redirected:?}: the pipe is open still");
     }
 }
+
+/// The processes that name this home (proc_pid_cmdline(5)).
+fn processes(home: &Path) -> Vec<String> {
+    let named = home.display().to_string();
+    let all = std::fs::read_dir("/proc").expect("listed").flatten();
+    // One that has ended meanwhile has none.
+    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&named)).collect()
+}
+
+/// It sleeps most of the time, and a home may go at any moment.
+#[test]
+fn what_tends_does_not_outlive_its_home() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let home = dir.path().join("home");
+    with_a_pool(&home);
+    let listed = stampo(&home).arg("ps").status();
+    assert!(listed.expect("stampo starts").success());
+    await_that("it is tended", || is_tended(&home));
+    // It has looked, and waits for its next look.
+    std::thread::sleep(Duration::from_secs(1));
+    let running = processes(&home);
+    assert!(
+        running.iter().any(|line| line.contains("tend --stay")),
+        "{running:?}"
+    );
+    std::fs::remove_dir_all(&home).expect("removed");
+    let gone = Instant::now();
+    await_that("it ends", || processes(&home).is_empty());
+    assert!(
+        gone.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        gone.elapsed()
+    );
+    assert!(!home.exists(), "it came back");
+}
