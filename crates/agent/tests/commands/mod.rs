@@ -15,7 +15,7 @@ fn command(words: &[&str]) -> ExecStart {
     }
 }
 
-fn shell(script: &str) -> ExecStart {
+pub fn shell(script: &str) -> ExecStart {
     command(&["sh", "-c", script])
 }
 
@@ -44,7 +44,7 @@ fn poll(machine: &mut Machine, session: u64) -> ExecOutput {
 }
 
 /// All that it writes, and how it ends.
-fn run(machine: &mut Machine, command: ExecStart) -> (String, String, ExecOutput) {
+pub fn run(machine: &mut Machine, command: ExecStart) -> (String, String, ExecOutput) {
     let session = start(machine, command);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
@@ -192,17 +192,21 @@ fn a_signal_a_limit_and_the_end_of_the_line_reach_everything_that_it_started() {
     let (pid, _, last) = run(&mut machine, limited);
     assert_eq!((last.exit, last.timed_out), (Some(128 + 9), true));
     assert!(begun.elapsed() < Duration::from_secs(20));
-    let gone = |pid: &str| !group_lives(pid.trim());
-    assert!(gone(&pid), "its group is gone");
+    await_gone(&pid, "its limit");
 
     let session = start(&mut machine, shell("echo $$; sleep 1000 & sleep 1000"));
     let output = poll(&mut machine, session);
     let pid = String::from_utf8(output.stdout.bytes().to_vec()).expect("a number");
     assert!(group_lives(pid.trim()), "it runs");
     assert_eq!(machine.hang_up(), Some(0));
+    await_gone(&pid, "its agent");
+}
+
+/// A killed process is there until it has had its turn.
+fn await_gone(group: &str, what: &str) {
     let end = Instant::now() + Duration::from_secs(10);
-    while group_lives(pid.trim()) {
-        assert!(Instant::now() < end, "it outlived its agent");
+    while group_lives(group.trim()) {
+        assert!(Instant::now() < end, "it outlived {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
