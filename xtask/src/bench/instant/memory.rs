@@ -49,7 +49,7 @@ pub fn at_rest(lab: &Lab, count: usize) -> Result<Vec<Figure>> {
         "private memory, booted beside forked",
         &whole,
         &private,
-        Wanted::AtLeast(5.0),
+        Some(Wanted::AtLeast(5.0)),
     );
     let forked = format!("private memory of a fork, {count} of them, after 30 s");
     let of_booted = format!("private memory of a booted guest, {BOOTED} of them, after 30 s");

@@ -37,10 +37,10 @@ impl Figure {
     }
 
     /// How many times larger the median of `large` is than that of `small`.
-    pub fn ratio(work: &str, large: &[f64], small: &[f64], wanted: Wanted) -> Figure {
+    pub fn ratio(work: &str, large: &[f64], small: &[f64], wanted: Option<Wanted>) -> Figure {
         let medians = stats::summary(large).zip(stats::summary(small));
         let values = medians.map(|(large, small)| large.median / small.median);
-        Figure::new(work, "×", values.into_iter().collect(), Some(wanted))
+        Figure::new(work, "×", values.into_iter().collect(), wanted)
     }
 
     fn shown(&self, value: f64) -> String {
