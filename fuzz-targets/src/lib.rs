@@ -13,6 +13,7 @@ mod ext4;
 mod ext4_seeds;
 mod guest;
 mod image;
+mod inventory;
 mod partitions;
 mod replies;
 mod texts;
@@ -70,6 +71,10 @@ pub const TARGETS: &[Target] = &[
     target("monitor_reply", replies::monitor, 4 << 10),
     target("channel_request", channel::request, 8 << 10),
     target("channel_response", channel::response, 8 << 10),
+    target("inventory_rpm", inventory::rpm, 16 << 10),
+    target("inventory_versions", inventory::versions, 256),
+    target("inventory_advisories", inventory::advisories, 8 << 10),
+    target("inventory_index", inventory::index, 8 << 10),
     target("values", values::all, 256),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("core", &[]),
     ("agent-protocol", &[]),
     ("host-name", &[]),
@@ -13,6 +13,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("agent-image", &[]),
     ("image", &["core"]),
     ("guest", &["core", "image", "agent-image", "host-name"]),
+    ("inventory", &["guest"]),
     ("build", &["core"]),
     ("driver", &["core", "agent-protocol"]),
     ("driver-qemu", &["core", "driver", "agent-protocol"]),
@@ -25,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "agent-protocol",
             "image",
             "guest",
+            "inventory",
             "build",
             "driver",
             "store",

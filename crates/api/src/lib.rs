@@ -8,8 +8,10 @@
 //! [`Api::follow`] reports its events until it ends.
 
 pub mod channel;
+pub mod diff;
 pub mod govern;
 pub mod guest;
+pub mod inside;
 pub mod operation;
 pub mod pool;
 pub mod problem;
@@ -17,10 +19,15 @@ pub mod store;
 pub mod template;
 
 pub use channel::{Channel, ChannelApi, ChannelMove};
+pub use diff::{DiffChange, DiffFiles, TemplateDiff};
 pub use govern::{GovernApi, Governed, MovedChannel, RevokeRequest, WithdrawRequest};
 pub use guest::{
     Boot, CloneRequest, ExecRequest, ExecStreams, FactVerdict, Guest, Passport, ResizeRequest,
     StopReply,
+};
+pub use inside::{
+    BomForm, CvePackage, CveReport, CveVersion, Exploited, InsideApi, MissingUpdate,
+    RecordedPackages, SupportEnd, SupportEnds, Updates, VulnerabilitySource,
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
 pub use pool::{
@@ -45,7 +52,7 @@ use std::path::PathBuf;
 pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
-pub trait Api: ChannelApi + GovernApi + PoolApi + Send + Sync {
+pub trait Api: ChannelApi + GovernApi + InsideApi + PoolApi + Send + Sync {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
 

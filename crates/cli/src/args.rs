@@ -2,6 +2,7 @@
 
 mod clone;
 mod govern;
+mod inside;
 mod pool;
 mod store;
 
@@ -9,6 +10,7 @@ pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, 
 pub use govern::{
     ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
 };
+pub use inside::{BomArg, CveArgs, DiffArgs, SbomArgs, VulndbCommand};
 pub use pool::{
     DepthArg, LeaseCommand, PoolArg, PoolCommand, PoolCreateArgs, PoolSetArgs, RunArgs, TakeArgs,
     TendArgs,
@@ -122,6 +124,18 @@ pub enum Command {
     /// Make and manage templates and their versions.
     #[command(subcommand)]
     Template(TemplateCommand),
+    /// Print a version's bill of materials: every package, with its source.
+    ///
+    /// The same version gives the same document, byte for byte.
+    Sbom(SbomArgs),
+    /// Show which versions have a vulnerability, and which guests were cloned from them.
+    ///
+    /// By the packages that are recorded of each version and what was imported with vulndb import. What
+    /// is not known is listed as unknown.
+    Cve(CveArgs),
+    /// What is known about vulnerabilities and security updates: import it, see how old it is.
+    #[command(subcommand)]
+    Vulndb(VulndbCommand),
     /// Remove what nothing needs any more, or list it.
     Gc(GcArgs),
     /// Look after the store.
@@ -199,6 +213,16 @@ pub enum TemplateCommand {
     Show(VersionArg),
     /// Show what is inside a version's disk.
     Inspect(VersionArg),
+    /// List a version's missing security updates, and when its release stops being maintained.
+    ///
+    /// It is compared with the indexes that were imported with vulndb import; without one for its
+    /// release the answer is unknown.
+    Updates(VersionArg),
+    /// Show what is different between two versions, and which guests were cloned from the first.
+    ///
+    /// Packages, kernels, units, users, groups, sudo rules without a password, settings of ssh, ports,
+    /// sysctl, sizes, findings of the seal proof, and files by class.
+    Diff(DiffArgs),
 }
 
 /// Operations.

@@ -142,6 +142,17 @@ fn wrong_input_is_refused_before_anything_is_made() {
         &["resize", "a"],
         &["passport"],
         &["operation", "cancel", "x"],
+        &["sbom", "web"],
+        &["sbom", "web", "--format", "text"],
+        &["template", "updates", "web@1"],
+        &["template", "diff", "web@1", "web@2"],
+        &["cve", "2026-1"],
+        &["cve", "CVE-2026-12345"],
+        &["vulndb", "status"],
+        &["vulndb", "import", "missing"],
+        &["vulndb", "import", "key"],
+        &["vulndb", "import", "."],
+        &["vulndb", "scan"],
         &["template", "ls", "--all"],
     ];
     let text: Vec<String> = cases.iter().map(|args| run(home, args)).collect();

@@ -130,6 +130,9 @@ pub enum EngineError {
     /// The catalog failed.
     #[error(transparent)]
     Store(#[from] stampo_store::StoreError),
+    /// What is known of the inside of images failed.
+    #[error(transparent)]
+    Inside(#[from] stampo_store::InsideError),
     /// A name.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -26,6 +26,7 @@ mod guest_io;
 mod guest_op;
 mod images;
 mod import;
+mod inside;
 mod instant;
 mod lease;
 mod parallel;
@@ -58,6 +59,9 @@ pub use gc::{Subject, SubjectKind};
 pub use govern::{Enforced, Governed, Mark, MovedBack};
 pub use guest_io::FILE_LIMIT_BYTES;
 pub use import::{Import, ImportSource};
+pub use inside::{
+    BomForm, CveReport, Difference, Loaded, PackageVerdict, Scanned, Updates, VersionVerdict,
+};
 pub use lease::{GuestLeases, LeaseWarning, LeasesTended, TRASH_GRACE};
 pub use passport::{PassportOf, Source};
 pub use pool::{Agreed, PoolChange, PoolStatus, Taken};
@@ -68,6 +72,10 @@ pub use scrub::{Damage, DamageOutcome, DamagedThing, Scrub, ScrubOptions, ScrubR
 pub use seal::Seal;
 #[doc(hidden)]
 pub use sidecar::rewritten_sidecars;
+pub use stampo_inventory::advisories::Verdict;
+pub use stampo_inventory::end_of_life::{
+    AS_OF as END_OF_LIFE_AS_OF, EndOfLife, SOURCE as END_OF_LIFE_SOURCE,
+};
 pub use tend::Tending;
 pub use verify::Verify;
 pub use work::{Unwatched, Watch, Work};

@@ -11,6 +11,7 @@ mod fs_torture;
 mod inspect_disk;
 mod inspect_hostile;
 mod inspect_parsers;
+mod inspect_rpm;
 mod inspect_system;
 mod inspect_tree;
 mod passport_facts;

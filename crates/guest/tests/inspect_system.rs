@@ -189,6 +189,12 @@ fn alpine_and_rpm_systems_are_recognised() {
         "{:?}",
         seen.unknowns
     );
+    for older in ["/var/lib/rpm/Packages", "/var/lib/rpm/Packages.db"] {
+        let seen = inspect_tree(&TreeFixture::new().file(older, "bytes"));
+        assert_eq!(seen.packages.manager, Some(PackageManager::Rpm));
+        let says = |text: &String| text.contains("form of RPM database is not read");
+        assert!(seen.unknowns.iter().any(says), "{:?}", seen.unknowns);
+    }
 }
 
 #[test]

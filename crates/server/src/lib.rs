@@ -6,8 +6,10 @@
 mod answer;
 mod channels;
 mod convert;
+mod diff;
 mod govern;
 mod home;
+mod inside;
 mod local;
 mod open;
 mod pools;

@@ -106,10 +106,14 @@ impl Local {
     ) -> Result<(Option<VersionRow>, Vec<GuestRow>), EngineError> {
         let bridge = Bridge(watch);
         let version = |row: VersionRow| (Some(row), Vec::new());
+        let made = |row: VersionRow| {
+            self.engine.record_packages_of(&row);
+            (Some(row), Vec::new())
+        };
         match job {
-            Job::Build(build) => self.engine.run_build(*build, &bridge).map(version),
-            Job::Import(import) => self.engine.run_import(*import, &bridge).map(version),
-            Job::Seal(seal) => self.engine.run_seal(*seal, &bridge).map(version),
+            Job::Build(build) => self.engine.run_build(*build, &bridge).map(made),
+            Job::Import(import) => self.engine.run_import(*import, &bridge).map(made),
+            Job::Seal(seal) => self.engine.run_seal(*seal, &bridge).map(made),
             Job::Verify(verify) => self.engine.run_verify(*verify, &bridge).map(version),
             Job::Freeze(freeze) => {
                 let row = freeze.version.clone();

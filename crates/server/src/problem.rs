@@ -30,7 +30,10 @@ fn kind(error: &EngineError) -> Kind {
         EngineError::Partial { .. } => Kind::Partial,
         EngineError::Cancelled | EngineError::ScrubCancelled => Kind::Cancelled,
         EngineError::Driver(error) => driver_kind(error),
-        EngineError::Io { .. } | EngineError::Room { .. } | EngineError::Store(_) => Kind::Failed,
+        EngineError::Io { .. }
+        | EngineError::Room { .. }
+        | EngineError::Store(_)
+        | EngineError::Inside(_) => Kind::Failed,
     }
 }
 

@@ -17,6 +17,7 @@ mod convert;
 mod exceptions;
 mod facts;
 mod guests;
+mod inside;
 mod leases;
 mod needs;
 mod operations;
@@ -27,6 +28,7 @@ mod settings;
 mod sql_error;
 mod sums;
 mod templates;
+mod version_images;
 mod versions;
 
 pub use audit::{AuditEntry, AuditRow};
@@ -36,6 +38,10 @@ pub use connection::{Store, StoreError, Tx};
 pub use exceptions::ExceptionRow;
 pub use facts::FactRow;
 pub use guests::{GuestRow, NicRow};
+pub use inside::{
+    AdvisoryRow, AvailableRow, ExploitedRow, Holding, Inside, InsideError, InsideTx, PackageRow,
+    SourceRow, SystemRow,
+};
 pub use leases::{LeaseRow, Leases};
 pub use operations::{EventRow, OperationRow, OperationState};
 pub use pools::PoolRow;
@@ -43,4 +49,5 @@ pub use settings::SALT;
 pub use sql_error::{SqlError, TransactionError};
 pub use sums::DamagedRow;
 pub use templates::TemplateRow;
+pub use version_images::VersionImage;
 pub use versions::VersionRow;

@@ -3,11 +3,13 @@
 mod channel;
 mod clone;
 mod console;
+mod diff;
 mod doctor;
 mod files;
 mod gc;
 mod govern;
 mod guests;
+mod inside;
 mod login;
 mod manual;
 mod operations;
@@ -100,6 +102,9 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Resize(args) => guests::resize(session, &args),
         Command::Passport(args) => passport::run(session, &args),
         Command::Template(command) => template::run(session, command),
+        Command::Sbom(args) => inside::sbom(session, &args),
+        Command::Cve(args) => inside::cve(session, &args),
+        Command::Vulndb(command) => inside::vulndb(session, command),
         Command::Gc(args) => gc::gc(session, &args),
         Command::Store(StoreCommand::Rescan(_)) => store::rescan(session),
         Command::Store(StoreCommand::Scrub(args)) => store::scrub(session, &args),

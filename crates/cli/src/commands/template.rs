@@ -1,6 +1,6 @@
 //! `template …`.
 
-use super::{Session, channel, govern};
+use super::{Session, channel, diff, govern, inside};
 use crate::args::{
     AcceptArgs, BuildArgs, DiskBusArg, FirmwareArg, Format, ImportArgs, PsArgs, SealArgs,
     TemplateCommand,
@@ -98,6 +98,8 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
             }
             Ok(ExitCode::SUCCESS)
         }
+        TemplateCommand::Diff(args) => diff::run(session, &args),
+        TemplateCommand::Updates(args) => inside::updates(session, &args.version),
         TemplateCommand::Inspect(args) => {
             output::value(session.global.output, &api.inspect(&args.version)?)?;
             Ok(ExitCode::SUCCESS)

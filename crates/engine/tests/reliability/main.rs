@@ -20,6 +20,7 @@ mod faults;
 mod governance;
 mod histories;
 mod home;
+mod inside;
 mod instant;
 mod leases;
 mod lost;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     let mut trials = plain();
     trials.extend(instant::trials());
     trials.extend(governance::trials());
+    trials.extend(inside::trials());
     trials.extend(pools::trials());
     trials.extend(leases::trials());
     trials.extend(waiting::trials());

@@ -63,15 +63,16 @@ impl<'t> Paragraph<'t> {
             None | Some("installed") => None,
             Some(state) => Some(clip(state)),
         };
+        let mut words = self.source.unwrap_or_default().split_whitespace();
         Some(Package {
             name: clip(name),
             version: clip(self.version),
             architecture: clip(self.architecture),
             // "Source: name (version)" when the version differs.
-            source: self
-                .source
-                .and_then(|s| s.split_whitespace().next())
-                .map(clip),
+            source: words.next().map(clip),
+            source_version: words
+                .next()
+                .map(|version| clip(version.trim_matches(['(', ')']))),
             problem,
         })
     }

@@ -13,16 +13,20 @@ pub mod cloud_init;
 pub mod dpkg;
 pub mod fstab;
 pub mod kernels;
+pub mod listening;
 pub mod look;
+pub mod manifest;
 pub mod network;
 pub mod os;
 pub mod packages;
 pub mod partitions;
+pub mod rpm;
 pub mod services;
 pub mod settings;
 pub mod sizes;
 pub mod sshd;
 pub mod sudoers;
+pub mod sysctl;
 pub mod users;
 pub mod walk;
 pub mod yaml;
@@ -33,6 +37,8 @@ use serde::{Deserialize, Serialize};
 use stampo_image::device::BlockDevice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+const NO_OS_RELEASE: &str = "os: no os-release was found";
 
 /// Everything that is read from a guest's disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,13 +97,32 @@ pub fn inspect(disk: Arc<dyn BlockDevice>) -> Result<Inspection, FsError> {
     Ok(inspection)
 }
 
+/// Reads which system a disk holds and its packages, and nothing else: much less than [`inspect`].
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_packages(disk: Arc<dyn BlockDevice>) -> Result<Inspection, FsError> {
+    let fs = Ext4Reader::open(find_root(disk)?.device)?;
+    let mut look = Look::new(fs.as_ref());
+    let os = os::read(&mut look);
+    if os.is_none() {
+        look.unknown(NO_OS_RELEASE.into());
+    }
+    Ok(Inspection {
+        os,
+        packages: packages::read(&mut look),
+        unknowns: look.into_unknowns(),
+        ..Inspection::default()
+    })
+}
+
 /// Reads everything that a root filesystem tells.
 pub fn inspect_tree(fs: &dyn GuestRead) -> Inspection {
     let mut look = Look::new(fs);
     let look_at = &mut look;
     let os = os::read(look_at);
     if os.is_none() {
-        look_at.unknown("os: no os-release was found".into());
+        look_at.unknown(NO_OS_RELEASE.into());
     }
     let packages = packages::read(look_at);
     let services = services::read(look_at);

@@ -1,10 +1,10 @@
 //! The installed packages, whatever manager keeps them.
 //!
-//! dpkg and apk databases are text and are parsed in their own files. An RPM database is found
-//! and named, but its formats (SQLite, ndb, Berkeley DB) are not read here: that is an unknown.
+//! Each database is parsed in a file of its own: dpkg's and apk's texts, and RPM's in its SQLite
+//! form. RPM's older forms (ndb, Berkeley DB) are found and named, but not read: that is an unknown.
 
 use super::look::{Look, MAX_DATABASE_BYTES};
-use super::{apk, dpkg};
+use super::{apk, dpkg, rpm};
 use serde::{Deserialize, Serialize};
 
 /// Most packages that are kept.
@@ -26,7 +26,7 @@ pub enum PackageManager {
     Dpkg,
     /// Alpine.
     Apk,
-    /// Red Hat, SUSE and their children. Its database is not read yet.
+    /// Red Hat, SUSE and their children.
     Rpm,
 }
 
@@ -42,6 +42,9 @@ pub struct Package {
     /// The source package, where it has another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The source package's version, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
     /// Anything but fully installed, for example `half-configured`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -75,12 +78,9 @@ pub fn read(look: &mut Look<'_>) -> Packages {
             installed: apk::parse(&text),
         }
     } else if let Some(path) = look.first_of(RPM_DATABASES) {
-        look.unknown(format!(
-            "packages: the RPM database {path} can't be read yet"
-        ));
         Packages {
             manager: Some(PackageManager::Rpm),
-            installed: Vec::new(),
+            installed: read_rpm(look, path),
         }
     } else {
         look.unknown("packages: no package database was found".into());
@@ -109,4 +109,42 @@ fn read_dpkg(look: &mut Look<'_>) -> Vec<Package> {
     }
     packages.truncate(MAX_PACKAGES);
     packages
+}
+
+/// The SQLite form; none of any other.
+fn read_rpm(look: &mut Look<'_>, path: &str) -> Vec<Package> {
+    if !path.ends_with(".sqlite") {
+        look.unknown(format!(
+            "packages: this form of RPM database is not read: {path}"
+        ));
+        return Vec::new();
+    }
+    let log = format!("{path}-wal");
+    let is_written_to = look
+        .fs()
+        .metadata(&log)
+        .is_ok_and(|metadata| metadata.size_bytes > 0);
+    if is_written_to {
+        look.unknown(format!(
+            "packages: what is only in {log} was not read; shut the guest down in order"
+        ));
+    }
+    let Some(file) = look.bytes(path, rpm::MAX_RPM_DATABASE_BYTES) else {
+        return Vec::new();
+    };
+    match rpm::parse(file) {
+        Ok(packages) => packages,
+        Err(error) => {
+            look.unknown(format!("packages: {path}: {}", chain(&error)));
+            Vec::new()
+        }
+    }
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
 }
