@@ -33,6 +33,7 @@ pub fn trials() -> Vec<Trial> {
         trial("every_format_is_known_by_its_content", formats),
         trial("missing_updates_are_those_of_the_index", updates),
         trial("a_hostile_archive_is_refused", hostile_archive),
+        trial("two_versions_differ_in_what_was_changed_alone", difference),
     ];
     if std::env::var_os("STAMPO_LONG").is_some() {
         trials.push(trial(
@@ -172,7 +173,7 @@ fn unknown() {
     let (home, engine) = two_templates();
     imported(&home, &engine, "tracker.json", &tracker("3.0.14-1"));
     let report = asked(&engine);
-    let why = |label| of(&report, label).expect("listed").unknown.join();
+    let why = |label| of(&report, label).expect("listed").unknown.join("; ");
     assert_eq!(why("old@1"), "its packages are not recorded");
     assert_eq!(report.not_affected, 0);
     engine.record_packages().expect("recorded");
@@ -195,16 +196,6 @@ fn unknown() {
     // Never affected.
     imported(&home, &engine, "tracker.json", &tracker("0"));
     assert_eq!(asked(&engine).not_affected, 2);
-}
-
-trait Joined {
-    fn join(&self) -> String;
-}
-
-impl Joined for Vec<String> {
-    fn join(&self) -> String {
-        self.as_slice().join("; ")
-    }
 }
 
 fn again() {
@@ -359,6 +350,72 @@ fn hostile_archive() {
         assert!(engine.import_vulnerabilities(&path, None).is_err());
     }
     assert!(engine.vulnerability_sources().expect("listed").is_empty());
+}
+
+fn difference() {
+    let home = Home::empty();
+    let engine = home.engine();
+    let before = paragraph("libssl3", "3.0.11-1", "openssl");
+    import_with(&home, &engine, "web", &before);
+    let source = home.ground().join("after.raw");
+    let after = before.replace("3.0.11-1", "3.0.14-1") + &paragraph("nginx", "1.22-9", "nginx");
+    let more = [
+        ("var/lib/dpkg/status", after.as_str()),
+        (
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n",
+        ),
+        ("etc/sudoers.d/ann", "ann ALL=(ALL) NOPASSWD: ALL\n"),
+        ("etc/sysctl.d/10-net.conf", "-net/ipv4/ip_forward = 1\n"),
+        (
+            "usr/lib/systemd/system/web.socket",
+            "[Socket]\nListenStream=8080\nListenStream=/run/web\n",
+        ),
+        ("etc/systemd/system/sockets.target.wants/web.socket", ""),
+    ];
+    make_filesystem(&source, &more);
+    import(&engine, "web", &source).expect("imported");
+    let (one, two) = (reference("web@1"), reference("web@2"));
+    let same = engine.diff(&one, &one).expect("compared");
+    assert!(same.changes.is_empty() && same.files.is_empty(), "{same:?}");
+    let found = engine.diff(&one, &two).expect("compared");
+    let told = |section: &str| {
+        let of = found.changes.iter().filter(|one| one.section == section);
+        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let lines =
+            of.map(|one| format!("{} {} {}", one.name, told(&one.before), told(&one.after)));
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        told("packages"),
+        "libssl3:amd64 3.0.11-1 3.0.14-1; nginx:amd64 - 1.22-9"
+    );
+    assert_eq!(told("sysctl"), "net.ipv4.ip_forward - 1");
+    assert_eq!(told("ports"), "8080/tcp - web.socket");
+    assert!(
+        told("users").starts_with("ann - uid 1000"),
+        "{}",
+        told("users")
+    );
+    assert!(told("sudo").contains("NOPASSWD"), "{}", told("sudo"));
+    assert!(
+        told("units").starts_with("web.socket - "),
+        "{}",
+        told("units")
+    );
+    let access = found
+        .files
+        .iter()
+        .find(|files| files.class == "access")
+        .expect("some");
+    assert_eq!(access.changed, ["/etc/passwd"]);
+    assert!(
+        found
+            .unknowns
+            .iter()
+            .any(|why| why.contains("no seal proof"))
+    );
+    assert!(found.guests.is_empty());
 }
 
 /// 10,000 versions with 254 packages each, of which a few differ from version to version, and a guest of
