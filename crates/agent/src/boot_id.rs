@@ -7,11 +7,8 @@
 use crate::files;
 use crate::outcome::{Doing, Failure, Step};
 use crate::random;
-use rustix::fs::Mode;
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
 use stampo_agent_protocol::Outcome;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -36,11 +33,7 @@ pub(crate) fn mount() -> Result<(), Failure> {
     let mounted = files::text("/proc/self/mountinfo").is_some_and(|all| all.contains(BOOT_ID));
     if !mounted {
         let id = files::text(BOOT_ID).unwrap_or_default();
-        match rustix::fs::mkdir("/run/stampo", Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error).doing("make /run/stampo"),
-        }
-        files::put(Path::new(OURS), id.as_bytes(), 0o444)?;
+        files::put_in_run(OURS, id.as_bytes(), 0o444)?;
         mount_bind(OURS, BOOT_ID).doing("mount a boot id")?;
         let flags = MountFlags::BIND
             | MountFlags::RDONLY

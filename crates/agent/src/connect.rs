@@ -26,6 +26,7 @@ pub(crate) fn connect(request: ConnectRequest) -> Result<Connected, Failure> {
     let has_ifupdown = services::has_ifupdown();
     // Who does not wait for addresses does not wait for programs either.
     let later = request.wait_ms == 0;
+    services::remember_connect()?;
     LATER.store(later, Ordering::Relaxed);
     if !later {
         services::begin_network()?;
@@ -41,7 +42,8 @@ pub(crate) fn connect(request: ConnectRequest) -> Result<Connected, Failure> {
     })
 }
 
-/// Does what the last request to connect put off until it was answered.
+/// Does what the last request to connect put off until it was answered. What fails is tried again by an
+/// agent that is started again, and not before: each time, the network's programs begin anew.
 pub(crate) fn later() {
     if LATER.swap(false, Ordering::Relaxed) {
         let request = ConnectRequest { wait_ms: 1 };
@@ -49,6 +51,12 @@ pub(crate) fn later() {
             eprintln!("stampo-agent: {error}");
         }
     }
+}
+
+/// Goes on where an agent has ended that was connecting this machine.
+pub(crate) fn resume() {
+    LATER.store(services::connect_is_left(), Ordering::Relaxed);
+    later();
 }
 
 /// Until every interface that is up has an address, or the time is over; which of the two.

@@ -5,6 +5,7 @@
 
 use crate::outcome::{Doing, Failure};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -13,6 +14,8 @@ use std::path::Path;
 
 /// The largest file that is read: configuration, never data.
 const MOST_BYTES: u64 = 256 << 10;
+/// Where the agent's own files are.
+const RUN: &str = "/run/stampo";
 
 /// Puts a file of root's there. `mode` counts whatever was there before.
 pub(crate) fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
@@ -33,6 +36,15 @@ pub(crate) fn put_keeping(path: &Path, content: &[u8], mode: u32) -> Result<(), 
         ),
         None => put_owned(path, content, mode, None),
     }
+}
+
+/// Puts a file of the agent's own there, in [`RUN`]: it goes when the machine starts again.
+pub(crate) fn put_in_run(path: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
+    match rustix::fs::mkdir(RUN, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error).doing("make /run/stampo"),
+    }
+    put(Path::new(path), content, mode)
 }
 
 fn put_owned(

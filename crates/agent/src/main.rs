@@ -12,7 +12,8 @@
 //! It therefore works by system calls, and starts nothing but the hooks and ifupdown.
 //! It is built static and installed at sealing (`crates/agent-image`, `guest/src/seal/agent.rs`).
 //!
-//! It has no configuration, keeps no state and listens on no network. Whoever holds the port is
+//! It has no configuration and listens on no network; that it has stopped programs is written down in
+//! `/run/stampo`, in case that it ends. Whoever holds the port is
 //! the machine's hypervisor and could do anything to it; requests are checked all the same.
 
 mod account;

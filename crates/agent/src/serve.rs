@@ -17,6 +17,7 @@ pub(crate) fn serve(port: &mut Port) -> io::Result<()> {
     let mut decoder = Decoder::new();
     let mut buffer = vec![0; 16 << 10];
     let mut commands = Commands::default();
+    connect::resume();
     loop {
         let read = port.read(&mut buffer, commands.next_deadline())?;
         commands.give_up_late(Instant::now());

@@ -13,6 +13,13 @@
 //! host says that the link is up: starting anew costs seconds under emulation, which nobody has to
 //! wait for who wants to know whether the fork is itself. Restarts are asked for and not waited for.
 //! The processes of a unit are read from its control group, without asking anybody.
+//!
+//! What is stopped stays so when the agent ends, so a file says that it is: an agent that systemd has
+//! started again goes on from there.
+//!
+//! ```text
+//! no file ── hold ─→ empty ── the host says connect ─→ "connect" ── all told ─→ no file
+//! ```
 
 use crate::files;
 use crate::outcome::{Doing, Failure, Step};
@@ -30,14 +37,19 @@ const RESOLVER: &str = "systemd-resolved.service";
 const SYSTEM_LOG: [&str; 2] = ["rsyslog.service", "syslog-ng.service"];
 const JOURNAL: &str = "systemd-journald.service";
 
-/// Whether programs are held, or have not been told yet.
-static HELD: AtomicBool = AtomicBool::new(false);
+/// There while programs are held, or have not been told yet.
+const MARK: &str = "/run/stampo/held";
+/// What it holds from the moment on at which the host wanted the machine connected.
+const CONNECT: &str = "connect";
 
 /// Stops what could speak as the template once the link is up, and forgets what DHCP clients stored.
 pub(crate) fn hold() -> Step {
-    if HELD.swap(true, Ordering::Relaxed) {
+    static HELD: AtomicBool = AtomicBool::new(false);
+    if HELD.load(Ordering::Relaxed) && is_held() {
         return Ok(Outcome::Done);
     }
+    // First: what is stopped without it, nobody would let go on.
+    files::put_in_run(MARK, b"", 0o600)?;
     for unit in DHCP_SERVICES.iter().chain(&SSH) {
         signal(unit, Signal::STOP)?;
     }
@@ -52,13 +64,31 @@ pub(crate) fn hold() -> Step {
             }
         }
     }
+    HELD.store(true, Ordering::Relaxed);
     Ok(Outcome::Done)
+}
+
+fn is_held() -> bool {
+    Path::new(MARK).exists()
+}
+
+/// Remembers that the host wants the machine connected.
+pub(crate) fn remember_connect() -> Result<(), Failure> {
+    match is_held() {
+        true => files::put_in_run(MARK, CONNECT.as_bytes(), 0o600),
+        false => Ok(()),
+    }
+}
+
+/// Whether an agent that has ended was asked to connect the machine, and did not come to the end of it.
+pub(crate) fn connect_is_left() -> bool {
+    files::text(MARK).is_some_and(|mark| mark == CONNECT)
 }
 
 /// The journal and the DHCP clients begin anew, if they are held. Clients are killed before anybody asks
 /// them to end: they would give back the template's lease.
 pub(crate) fn begin_network() -> Result<(), Failure> {
-    if !HELD.load(Ordering::Relaxed) {
+    if !is_held() {
         return Ok(());
     }
     // The journal first: what the others log is this machine's.
@@ -74,7 +104,7 @@ pub(crate) fn begin_network() -> Result<(), Failure> {
 
 /// Tells all others, if they have not been told.
 pub(crate) fn tell() -> Result<(), Failure> {
-    if !HELD.load(Ordering::Relaxed) {
+    if !is_held() {
         return Ok(());
     }
     let mut restart = Vec::new();
@@ -92,8 +122,7 @@ pub(crate) fn tell() -> Result<(), Failure> {
         signal(unit, Signal::HUP)?;
     }
     systemd::restart(&restart)?;
-    HELD.store(false, Ordering::Relaxed);
-    Ok(())
+    files::remove(Path::new(MARK))
 }
 
 /// What DHCP clients store of the template's lease and of who they are.

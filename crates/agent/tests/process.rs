@@ -1,5 +1,6 @@
 //! The agent as a process: what is asked for happens, as seen from outside of it.
 
+mod again;
 mod commands;
 mod machine;
 

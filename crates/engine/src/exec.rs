@@ -100,7 +100,11 @@ impl Engine {
     }
 
     /// Waits for an agent: true for stampo's own, false for QEMU's where that is enough.
-    fn own_agent_listens(&self, row: &GuestRow, qemu_is_enough: bool) -> Result<bool, EngineError> {
+    pub(crate) fn own_agent_listens(
+        &self,
+        row: &GuestRow,
+        qemu_is_enough: bool,
+    ) -> Result<bool, EngineError> {
         let begun = Instant::now();
         loop {
             let listening = self.driver.listening(row.id)?;

@@ -22,6 +22,7 @@ mkdir /var/lib/dbus /var/lib/dhcp
 echo template > /var/lib/dbus/machine-id
 echo 'lease { fixed-address 10.9.8.7; }' > /var/lib/dhcp/dhclient.eth0.leases
 mount -t tmpfs none /run
+cp -a "$1/run/." /run
 mount -t sysfs none /sys
 hostname template
 ip link add eth0 address 52:54:00:00:00:01 type veth peer name other0
@@ -67,6 +68,15 @@ const TEMPLATE: [(&str, &str, u32); 10] = [
 impl Machine {
     /// Starts a machine with these hooks.
     pub fn start(hooks: &[(&str, &str, u32)]) -> Self {
+        Machine::start_with(hooks, None)
+    }
+
+    /// Starts a machine in which an agent has ended that had left this mark of what it held.
+    pub fn start_again(mark: &str) -> Self {
+        Machine::start_with(&[], Some(mark))
+    }
+
+    fn start_with(hooks: &[(&str, &str, u32)], mark: Option<&str>) -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let mut files = TEMPLATE.to_vec();
         let hooks = hooks.iter().map(|(name, body, mode)| {
@@ -79,6 +89,11 @@ impl Machine {
             std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
             std::fs::write(&path, content).expect("written");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+        }
+        let run = dir.path().join("run/stampo");
+        std::fs::create_dir_all(&run).expect("made");
+        if let Some(mark) = mark {
+            std::fs::write(run.join("held"), mark).expect("written");
         }
         let listener = UnixListener::bind(dir.path().join("socket")).expect("a socket");
         let agent = Command::new("unshare")

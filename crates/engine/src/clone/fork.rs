@@ -209,6 +209,8 @@ impl Engine {
         let wait = if no_wait { Duration::ZERO } else { CONNECT };
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let asked = Request::Connect(ConnectRequest { wait_ms });
+        // It may have ended meanwhile, and what is sent before it has begun anew is lost.
+        self.own_agent_listens(row, false)?;
         match self.driver.ask_agent(row.id, &asked, wait + ANSWER)? {
             Response::Connected(connected) if connected.complete => Ok(String::new()),
             Response::Connected(_) if no_wait => Ok("not waited for".to_owned()),
