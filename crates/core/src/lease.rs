@@ -18,14 +18,15 @@ const LONGEST_S: u64 = 10 * 365 * 86_400;
 /// Nobody is warned earlier than this before the end.
 const WARNING_MS: i64 = 5 * 60 * 1000;
 
-/// A length of time as people write it: `90s`, `15m`, `12h`, `7d`. At most 10 years.
+/// A length of time as people write it: `90s`, `15m`, `12h`, `7d`. More than none,
+/// and at most 10 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(u64);
 
 /// A text that is not a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("read {0:?} as a time: write a number with s, m, h or d, at most 3650d")]
+#[error("read {0:?} as a time: write a number with s, m, h or d, from 1s to 3650d")]
 pub struct SpanError(String);
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
@@ -70,7 +71,7 @@ impl FromStr for Span {
             .ok()
             .and_then(|n| n.checked_mul(factor));
         seconds
-            .filter(|seconds| *seconds <= LONGEST_S)
+            .filter(|seconds| (1..=LONGEST_S).contains(seconds))
             .map(Span)
             .ok_or_else(wrong)
     }
@@ -183,6 +184,7 @@ mod tests {
         for bad in [
             "",
             "7",
+            "0s",
             "d",
             "-1h",
             "+1h",

@@ -19,7 +19,9 @@ pub const MAX_WARM: u32 = 256;
 
 /// How far a member is brought before it is wanted. Each is faster to take than the one before, and
 /// costs more memory while nobody wants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Depth {
     /// Its process is there and waits for the memory image.

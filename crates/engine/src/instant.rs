@@ -109,6 +109,11 @@ impl Engine {
                 (_, why) => MemoryFacts::Unfit(why.unwrap_or_default()),
             };
         }
+        if facts == MemoryFacts::Missing
+            && let Some(why) = self.damaged_memory(row)?
+        {
+            facts = MemoryFacts::Unfit(why);
+        }
         Ok(facts)
     }
 

@@ -68,6 +68,10 @@ fn hints(error: &EngineError) -> Vec<String> {
         EngineError::NotFound {
             what: "finding", ..
         } => one("stampo template verify NAME@N"),
+        EngineError::NotFound { what: "pool", .. } => one("stampo pool ls"),
+        EngineError::NotFound {
+            what: "channel", ..
+        } => one("stampo template channel ls"),
         EngineError::NotFound { .. } => one("stampo template ls --all"),
         EngineError::Refused { label, source } => refusal_hints(label, source),
         EngineError::Plan(PlanRefusal::NotClonable { label, state, .. }) => match state {

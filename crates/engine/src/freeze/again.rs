@@ -25,8 +25,9 @@ impl Engine {
                 why,
             })
         };
-        for kept in self.memory_images(row)? {
-            if self.useless(row, &CloneSpec::default(), &kept)?.is_none() {
+        let whole = self.memory_images(row)?;
+        for kept in &whole {
+            if self.useless(row, &CloneSpec::default(), kept)?.is_none() {
                 return refused(format!(
                     "it is frozen, and its memory image fits this host; clone it: stampo clone \
                      --instant {} NAME",
@@ -36,6 +37,19 @@ impl Engine {
             if let Some(guest) = self.goes_on_from(tx, &kept.directory)? {
                 return refused(format!(
                     "its memory image does not fit this host any more, and {} goes on from it; {}",
+                    guest.name,
+                    way_out(&guest)
+                ));
+            }
+        }
+        let Some(image) = row.image.as_ref().filter(|_| whole.is_empty()) else {
+            return Ok(());
+        };
+        // One that can't be read goes too, and guests may still go on from it.
+        for directory in self.memory_dirs(image)? {
+            if let Some(guest) = self.goes_on_from(tx, &directory)? {
+                return refused(format!(
+                    "its memory image is damaged, and {} goes on from it; {}",
                     guest.name,
                     way_out(&guest)
                 ));

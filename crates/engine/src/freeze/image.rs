@@ -19,7 +19,7 @@ use stampo_driver::memory_image::machine_hash;
 use stampo_driver::{MemoryImage, MemoryImageDir};
 use stampo_image::durable;
 use stampo_store::VersionRow;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,37 @@ pub(crate) struct FrozenSidecar {
     /// can't become themselves.
     #[serde(default)]
     pub agent: Option<String>,
+    /// The hashes of its files. Those from before there were any are only measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashes: Option<Hashes>,
+}
+
+/// BLAKE3 of the files of a memory image, in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hashes {
+    memory: String,
+    state: String,
+    disk: String,
+}
+
+impl Hashes {
+    /// Reads the files in a directory.
+    pub fn of(directory: &Path) -> Result<Self, EngineError> {
+        let files = MemoryImageDir::at(directory);
+        Ok(Hashes {
+            memory: hash_of(&files.memory())?,
+            state: hash_of(&files.state())?,
+            disk: hash_of(&directory.join(DISK))?,
+        })
+    }
+}
+
+fn hash_of(path: &Path) -> Result<String, EngineError> {
+    let mut hasher = blake3::Hasher::new();
+    File::open(path)
+        .and_then(|file| hasher.update_reader(file).map(|_| ()))
+        .map_err(EngineError::io("read", path))?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 impl crate::sidecar::Sidecar for FrozenSidecar {}
@@ -59,6 +90,7 @@ impl FrozenSidecar {
         operation: OperationId,
         created_ms: i64,
         agent: Option<String>,
+        hashes: Hashes,
     ) -> Self {
         FrozenSidecar {
             format: FORMAT,
@@ -69,6 +101,7 @@ impl FrozenSidecar {
             operation,
             created_ms,
             agent,
+            hashes: Some(hashes),
         }
     }
 }
@@ -163,7 +196,44 @@ impl Engine {
         if !directory.join(DISK).is_file() {
             return Err(unusable(directory, "its disk is missing"));
         }
+        // The devices are small, and every fork reads all of them.
+        if let Some(hashes) = &sidecar.hashes
+            && hash_of(&MemoryImageDir::at(directory).state())? != hashes.state
+        {
+            return Err(unusable(directory, "its devices have changed"));
+        }
         Ok(sidecar)
+    }
+
+    /// Why a memory image is not as it was made, when all of it is read.
+    pub(crate) fn memory_damage(
+        &self,
+        image: &ImageId,
+        directory: &Path,
+    ) -> Result<(), EngineError> {
+        let recorded = self.read_memory(image, directory)?.hashes;
+        match recorded {
+            Some(recorded) if recorded != Hashes::of(directory)? => {
+                Err(unusable(directory, "its content is not what was recorded"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a memory image that a version seems to have can't be read; those of other versions are
+    /// not looked at.
+    pub(crate) fn damaged_memory(&self, row: &VersionRow) -> Result<Option<String>, EngineError> {
+        let Some(image) = &row.image else {
+            return Ok(None);
+        };
+        for directory in self.memory_dirs(image)? {
+            let sidecar = read_sidecar::<FrozenSidecar>(&directory.join(SIDECAR));
+            let is_of_another = sidecar.is_ok_and(|(sidecar, _)| sidecar.version != row.id);
+            if !is_of_another && let Err(error) = self.read_memory(image, &directory) {
+                return Ok(Some(error.chain()));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes the memory images of a version whose bytes go.

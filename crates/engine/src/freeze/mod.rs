@@ -17,7 +17,7 @@ use crate::error::EngineError;
 use crate::version::Bare;
 use crate::work::{Watch, Work};
 pub(crate) use image::Kept;
-use image::{DISK, FrozenSidecar, SIDECAR};
+use image::{DISK, FrozenSidecar, Hashes, SIDECAR};
 use stampo_agent_protocol::{Request, Response};
 use stampo_core::ids::{GuestId, ImageId, OperationId};
 use stampo_core::lifecycle::State;
@@ -116,7 +116,8 @@ impl Engine {
         };
         match row.state {
             State::Sealed | State::Published | State::Deprecated => {}
-            state => return refused(format!("it is {state}; seal it first")),
+            State::Draft => return refused("it is a draft; seal it first".to_owned()),
+            state => return refused(format!("it is {state}, and no clone is made of it")),
         }
         if let Some(base) = &row.image {
             self.hidden_guest(row, base, GuestId(Uuid::nil()))?;
@@ -376,7 +377,8 @@ impl Engine {
         let disk = made.join(DISK);
         std::fs::rename(&guest.disks[0].path, &disk).map_err(EngineError::io("rename", &disk))?;
         image::seal_disk(&disk)?;
-        let sidecar = FrozenSidecar::new(row, base, image, operation, self.now_ms(), agent);
+        let hashes = Hashes::of(&made)?;
+        let sidecar = FrozenSidecar::new(row, base, image, operation, self.now_ms(), agent, hashes);
         crate::sidecar::write_sidecar(&made.join(SIDECAR), &sidecar)?;
         durable::fsync_dir(&made).map_err(EngineError::room("make the memory image durable"))?;
         self.faults.reach("freeze.assembled");

@@ -17,6 +17,7 @@ use stampo_core::lease::{Ending, Lease, Span};
 use stampo_core::names::{PoolName, VersionRef};
 use stampo_core::pool::{Depth, choose};
 use stampo_store::{GuestRow, LeaseRow, OperationState, PoolRow};
+use std::cmp::Reverse;
 use std::time::Instant;
 
 /// The lease that a guest is given.
@@ -69,6 +70,8 @@ impl Engine {
                     pools.push(row);
                 }
             }
+            // The fastest to take first.
+            pools.sort_by_key(|row| Reverse(row.pool.depth));
             Ok::<_, EngineError>((wanted, pools))
         })?;
         for pool in pools {

@@ -28,6 +28,9 @@ const LOOK_AT_HOST: &str =
 /// What to do about a disk that is not there.
 const PUT_BACK: &str = "put the file or its medium back, then: stampo store scrub; if it is lost \
                         for good: stampo template purge";
+/// What to do about a memory image that has changed.
+const FREEZE_AGAIN: &str = "stop the instant clones of it and remove pools of it, then: stampo \
+                            template freeze NAME@N; nothing of it can be trusted";
 /// What to do about what something else works on.
 pub(super) const WAIT: &str = "stampo store scrub, when the operation that runs has ended";
 
@@ -96,7 +99,40 @@ impl Engine {
         })?;
         self.faults.reach("scrub.read");
         report.images_read += 1;
-        self.judge_disk(work, image, result, report)
+        self.judge_disk(work, image, result, report)?;
+        self.scrub_memory(work, image, &label, report)
+    }
+
+    /// Reads the memory images beside an image. They can be made again, and whoever went on from one
+    /// may have read what has changed: that is for a person to judge.
+    fn scrub_memory(
+        &self,
+        work: &Work<'_>,
+        image: &ImageId,
+        label: &str,
+        report: &mut ScrubReport,
+    ) -> Result<(), EngineError> {
+        for directory in self.memory_dirs(image)? {
+            let result = work.phase(label, "memory", || {
+                let result = self.memory_damage(image, &directory);
+                let detail = match &result {
+                    Ok(()) => "every byte is as it was recorded",
+                    Err(_) => "it has changed, or can't be read",
+                };
+                Ok((result, detail.to_owned()))
+            })?;
+            // A version that was purged meanwhile took it along.
+            let (Err(error), true) = (result, directory.is_dir()) else {
+                continue;
+            };
+            report.damage.push(Damage {
+                path: directory,
+                subjects: self.versions_of_image(image)?,
+                clones: self.clones_of_image(image)?,
+                ..open_damage(DamagedThing::MemoryImage, chain(&error), FREEZE_AGAIN)
+            });
+        }
+        Ok(())
     }
 
     fn judge_disk(

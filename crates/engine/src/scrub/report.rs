@@ -51,6 +51,8 @@ pub enum DamagedThing {
     Disk,
     /// The leaf index of an image.
     LeafIndex,
+    /// A memory image of a version.
+    MemoryImage,
     /// The sidecar of a version.
     VersionSidecar,
     /// The sidecar of a guest.
@@ -65,6 +67,7 @@ impl DamagedThing {
         match self {
             DamagedThing::Disk => "disk",
             DamagedThing::LeafIndex => "leaf-index",
+            DamagedThing::MemoryImage => "memory-image",
             DamagedThing::VersionSidecar => "version-sidecar",
             DamagedThing::GuestSidecar => "guest-sidecar",
             DamagedThing::Row => "row",

@@ -36,6 +36,7 @@ mod refusals;
 mod removal;
 mod rot;
 mod rotten_index;
+mod rotten_memory;
 mod rotten_rows;
 mod seed;
 mod speed;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     }
     let mut trials = plain();
     trials.extend(instant::trials());
+    trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
     trials.extend(inside::trials());
     trials.extend(pools::trials());
