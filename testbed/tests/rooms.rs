@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("core", &[]),
     ("agent-protocol", &[]),
     ("host-name", &[]),
@@ -14,6 +14,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("image", &["core"]),
     ("guest", &["core", "image", "agent-image", "host-name"]),
     ("inventory", &["guest"]),
+    ("policy", &["core", "image", "guest"]),
     ("build", &["core"]),
     ("driver", &["core", "agent-protocol"]),
     ("driver-qemu", &["core", "driver", "agent-protocol"]),
@@ -27,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "image",
             "guest",
             "inventory",
+            "policy",
             "build",
             "driver",
             "store",
@@ -43,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "driver-qemu",
             "image",
             "guest",
+            "policy",
         ],
     ),
     ("cli", &["core", "api", "server"]),

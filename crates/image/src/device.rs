@@ -26,6 +26,12 @@ pub trait BlockDevice: Send + Sync {
 
     /// Whether `write_at` can succeed.
     fn is_writable(&self) -> bool;
+
+    /// The first offset from `offset` on that may hold anything but zeros; `None` when nothing
+    /// does up to the end. It only saves reading: a device that knows nothing says `offset`.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        Ok((offset < self.size_bytes()).then_some(offset))
+    }
 }
 
 /// A window of a device: one partition of a disk.
@@ -195,5 +201,14 @@ impl BlockDevice for Window {
 
     fn is_writable(&self) -> bool {
         self.device.is_writable()
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        if offset >= self.size_bytes {
+            return Ok(None);
+        }
+        let found = self.device.next_data(self.start_bytes + offset)?;
+        let inside = found.map(|at| at.saturating_sub(self.start_bytes).max(offset));
+        Ok(inside.filter(|at| *at < self.size_bytes))
     }
 }

@@ -3,7 +3,7 @@
 //! It takes no lock: an editor that must keep a virtual machine out uses [`crate::lock`] first.
 
 use crate::device::BlockDevice;
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -140,6 +140,19 @@ impl BlockDevice for RawFile {
     fn is_writable(&self) -> bool {
         self.writable
     }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        if offset >= self.size_bytes {
+            return Ok(None);
+        }
+        match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(at) => Ok((at < self.size_bytes).then_some(at)),
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
+            Err(e) => Err(e.into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +227,22 @@ mod tests {
                 io::ErrorKind::PermissionDenied
             );
         }
+    }
+
+    #[test]
+    fn data_is_found_behind_holes_and_never_after_it() {
+        let (_dir, raw) = scratch(64 << 20);
+        assert_eq!(raw.next_data(0).expect("nothing"), None);
+        raw.write_at(32 << 20, &[1]).expect("write");
+        let found = raw.next_data(0).expect("look").expect("there is data");
+        assert!(found <= 32 << 20, "{found}");
+        assert_eq!(raw.next_data(32 << 20).expect("look"), Some(32 << 20));
+        assert_eq!(raw.next_data(64 << 20).expect("the end"), None);
+        let raw: std::sync::Arc<dyn BlockDevice> = std::sync::Arc::new(raw);
+        let window = crate::device::Window::new(raw, 16 << 20, 32 << 20).expect("fits");
+        let inside = window.next_data(0).expect("look").expect("there is data");
+        assert!(inside <= 16 << 20, "{inside}");
+        assert_eq!(window.next_data(16 << 20).expect("look"), Some(16 << 20));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod pages;
 pub mod residue;
 mod resolve;
 mod set_uuid;
+mod space;
 mod summary;
 pub mod tree;
 mod volume;
@@ -35,6 +36,7 @@ mod wipe;
 pub use ext4_read::Ext4Reader;
 pub use ext4_write::Ext4Writer;
 pub use open::{RootPartition, check_writable, find_root, open_read, open_write, open_write_at};
+pub use space::{Space, space};
 pub use wipe::{Discarded, discard_free};
 
 use std::collections::BTreeMap;

@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use stampo_image::device::BlockDevice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use walk::Found;
 
 const NO_OS_RELEASE: &str = "os: no os-release was found";
 
@@ -85,15 +86,10 @@ pub struct Inspection {
 /// When the disk can't be read, its partition table makes no sense, or no partition holds a Linux
 /// system on a filesystem that can be read.
 pub fn inspect(disk: Arc<dyn BlockDevice>) -> Result<Inspection, FsError> {
-    let (layout, unknowns) = partitions::read(&disk)?;
-    let root = find_root(disk)?;
-    let fs = Ext4Reader::open(root.device)?;
+    let root = find_root(Arc::clone(&disk))?;
+    let fs = Ext4Reader::open(Arc::clone(&root.device))?;
     let mut inspection = inspect_tree(fs.as_ref());
-    inspection
-        .unknowns
-        .extend(layout.not_looked_into(root.number));
-    inspection.disk = Some(layout);
-    inspection.unknowns.extend(unknowns);
+    inspection.add_disk(&disk, root.number)?;
     Ok(inspection)
 }
 
@@ -116,8 +112,32 @@ pub fn inspect_packages(disk: Arc<dyn BlockDevice>) -> Result<Inspection, FsErro
     })
 }
 
+impl Inspection {
+    /// Adds what the disk around the tree tells; `root` is the number of the tree's partition.
+    ///
+    /// # Errors
+    /// When the disk can't be read or its partition table makes no sense.
+    pub fn add_disk(
+        &mut self,
+        disk: &Arc<dyn BlockDevice>,
+        root: Option<u32>,
+    ) -> Result<(), FsError> {
+        let (layout, unknowns) = partitions::read(disk)?;
+        self.unknowns.extend(layout.not_looked_into(root));
+        self.disk = Some(layout);
+        self.unknowns.extend(unknowns);
+        Ok(())
+    }
+}
+
 /// Reads everything that a root filesystem tells.
 pub fn inspect_tree(fs: &dyn GuestRead) -> Inspection {
+    inspect_tree_with(fs, &mut |_| {})
+}
+
+/// [`inspect_tree`], which shows every entry of its one walk to `visit`: who wants to know more
+/// of each entry does not have to go over the tree again.
+pub fn inspect_tree_with(fs: &dyn GuestRead, visit: &mut dyn FnMut(&Found<'_>)) -> Inspection {
     let mut look = Look::new(fs);
     let look_at = &mut look;
     let os = os::read(look_at);
@@ -141,7 +161,7 @@ pub fn inspect_tree(fs: &dyn GuestRead) -> Inspection {
         cloud_init: cloud_init::read(look_at, &packages.installed),
         guest_agents: agents::read(look_at, &services),
         fstab: fstab.unwrap_or_default(),
-        contents: sizes::read(look_at),
+        contents: sizes::read(look_at, visit),
         packages,
         services,
         unknowns: Vec::new(),

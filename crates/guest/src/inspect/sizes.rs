@@ -49,11 +49,12 @@ pub struct Contents {
     pub directory_sizes: Vec<DirectorySize>,
 }
 
-/// Goes over the whole tree.
-pub fn read(look: &mut Look<'_>) -> Contents {
+/// Goes over the whole tree, and shows every entry to `visit` as well.
+pub fn read(look: &mut Look<'_>, visit: &mut dyn FnMut(&Found<'_>)) -> Contents {
     let mut count = Count::default();
     let gaps = walk(look.fs(), "/", &mut |found| {
         count.add(found);
+        visit(found);
         Step::Into
     });
     for gap in gaps {

@@ -1,7 +1,7 @@
 //! What sshd_config(5) says about who is let in.
 //!
-//! The first value of a keyword wins, `Include` is followed in place, and what is inside a
-//! `Match` block is left out because it depends on the connection.
+//! The first value of a keyword wins and `Include` is followed in place. What is inside a `Match`
+//! block depends on the connection and is kept apart.
 
 use super::look::{Look, clip, config_lines};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const MAX_DEPTH: usize = 16;
 /// Most files that are read for one configuration.
 const MAX_FILES: usize = 256;
+/// Most settings of `Match` blocks that are kept.
+const MAX_MATCHES: usize = 1000;
 /// The keywords that are kept, with OpenSSH's own defaults.
 const KEYWORDS: &[(&str, &str)] = &[
     ("permitrootlogin", "prohibit-password"),
@@ -23,6 +25,10 @@ const KEYWORDS: &[(&str, &str)] = &[
         ".ssh/authorized_keys .ssh/authorized_keys2",
     ),
     ("port", "22"),
+    ("x11forwarding", "no"),
+    // Empty: the built-in list of the version that is installed.
+    ("ciphers", ""),
+    ("macs", ""),
 ];
 
 /// One value and where it is from.
@@ -34,16 +40,15 @@ pub struct Setting {
     pub source: Option<String>,
 }
 
+/// The file that sshd reads first.
+const MAIN: &str = "/etc/ssh/sshd_config";
+
 /// What the ssh server would do, by lower-case keyword. `None` when there is no server.
 pub fn read(look: &mut Look<'_>) -> Option<BTreeMap<String, Setting>> {
-    const MAIN: &str = "/etc/ssh/sshd_config";
     if !look.exists(MAIN) && look.first_of(&["/usr/sbin/sshd", "/sbin/sshd"]).is_none() {
         return None;
     }
-    let mut reading = Reading {
-        values: BTreeMap::new(),
-        files: 0,
-    };
+    let mut reading = Reading::default();
     reading.file(look, MAIN, 0);
     let mut values = reading.values;
     for (keyword, default) in KEYWORDS {
@@ -56,8 +61,20 @@ pub fn read(look: &mut Look<'_>) -> Option<BTreeMap<String, Setting>> {
     Some(values)
 }
 
+/// What `Match` blocks set of the keywords that are kept: it is so for some connections only.
+/// Each is `(keyword, setting)`, in the order of the files.
+pub fn read_matches(look: &mut Look<'_>) -> Vec<(String, Setting)> {
+    let mut reading = Reading::default();
+    if look.exists(MAIN) {
+        reading.file(look, MAIN, 0);
+    }
+    reading.matches
+}
+
+#[derive(Default)]
 struct Reading {
     values: BTreeMap<String, Setting>,
+    matches: Vec<(String, Setting)>,
     files: usize,
 }
 
@@ -82,13 +99,12 @@ impl Reading {
                         }
                     }
                 }
-                _ if matching => {}
-                _ => self.keep(&keyword, value, path),
+                _ => self.keep(&keyword, value, path, matching),
             }
         }
     }
 
-    fn keep(&mut self, keyword: &str, value: &str, path: &str) {
+    fn keep(&mut self, keyword: &str, value: &str, path: &str, matching: bool) {
         // The old name of the same thing.
         let keyword = match keyword {
             "challengeresponseauthentication" => "kbdinteractiveauthentication",
@@ -99,7 +115,11 @@ impl Reading {
                 value: clip(value),
                 source: Some(path.to_owned()),
             };
-            self.values.entry(keyword.to_owned()).or_insert(setting);
+            if !matching {
+                self.values.entry(keyword.to_owned()).or_insert(setting);
+            } else if self.matches.len() < MAX_MATCHES {
+                self.matches.push((keyword.to_owned(), setting));
+            }
         }
     }
 }

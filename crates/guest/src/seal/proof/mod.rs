@@ -24,6 +24,6 @@ mod table;
 mod tokens;
 
 pub use engine::prove;
-pub use report::{Checked, Exception, ExceptionError, Finding, Kind, Proof, Unknown};
+pub use report::{Checked, Exception, ExceptionError, Finding, Kind, Proof, Unknown, text_matches};
 pub use scan::{Hit, Scanner};
 pub use table::{Check, EDITION, Test, checks};

@@ -196,7 +196,7 @@ impl Proof {
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any text.
-fn text_matches(pattern: &str, text: &str) -> bool {
+pub fn text_matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
