@@ -13,6 +13,7 @@ pub mod govern;
 pub mod guest;
 pub mod inside;
 pub mod operation;
+pub mod policy;
 pub mod pool;
 pub mod problem;
 pub mod store;
@@ -30,6 +31,10 @@ pub use inside::{
     RecordedPackages, SupportEnd, SupportEnds, Updates, VulnerabilitySource,
 };
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
+pub use policy::{
+    PolicyAcceptRequest, PolicyApi, PolicyCheck, PolicyException, PolicyFinding, PolicyForm,
+    PolicyOutcome, PolicyPack, PolicyReplay, PolicyReport,
+};
 pub use pool::{
     Going, Lease, LeaseRequest, Leases, Pool, PoolApi, PoolChange, PoolRequest, TakeFrom,
     TakeRequest, Taken, Tending,
@@ -52,7 +57,7 @@ use std::path::PathBuf;
 pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
-pub trait Api: ChannelApi + GovernApi + InsideApi + PoolApi + Send + Sync {
+pub trait Api: ChannelApi + GovernApi + InsideApi + PolicyApi + PoolApi + Send + Sync {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
 

@@ -3,6 +3,7 @@
 mod clone;
 mod govern;
 mod inside;
+mod policy;
 mod pool;
 mod store;
 
@@ -11,6 +12,7 @@ pub use govern::{
     ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
 };
 pub use inside::{BomArg, CveArgs, DiffArgs, SbomArgs, VulndbCommand};
+pub use policy::{PolicyAcceptArgs, PolicyCheckArgs, PolicyCommand, PolicyFormArg, PolicySetArgs};
 pub use pool::{
     DepthArg, LeaseCommand, PoolArg, PoolCommand, PoolCreateArgs, PoolSetArgs, RunArgs, TakeArgs,
     TendArgs,
@@ -136,6 +138,9 @@ pub enum Command {
     /// What is known about vulnerabilities and security updates: import it, see how old it is.
     #[command(subcommand)]
     Vulndb(VulndbCommand),
+    /// Conformity: is a version's disk as this site wants it?
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Remove what nothing needs any more, or list it.
     Gc(GcArgs),
     /// Look after the store.

@@ -31,6 +31,14 @@ pub enum EngineError {
         /// The rule.
         source: stampo_core::lifecycle::Refusal,
     },
+    /// The site's policy forbids it.
+    #[error("use {label}: the site's policy forbids it: {why}")]
+    Policy {
+        /// `name@N`.
+        label: String,
+        /// The checks.
+        why: String,
+    },
     /// The plan was refused; nothing was reserved.
     #[error("plan the clones")]
     Plan(#[from] PlanRefusal),

@@ -100,6 +100,9 @@ impl Engine {
         said: &Statement,
     ) -> Result<Governed, EngineError> {
         let label = self.version_row(reference)?.label();
+        if verb == Verb::Publish {
+            self.gate_publish(reference)?;
+        }
         let operation = self.new_operation(verb.as_str(), &label, serde_json::Value::Null);
         let by = By {
             operation: operation.id,

@@ -31,6 +31,7 @@ mod instant;
 mod lease;
 mod parallel;
 mod passport;
+mod policy;
 mod pool;
 mod power;
 mod reconcile;
@@ -64,6 +65,7 @@ pub use inside::{
 };
 pub use lease::{GuestLeases, LeaseWarning, LeasesTended, TRASH_GRACE};
 pub use passport::{PassportOf, Source};
+pub use policy::{PolicyReport, Replay};
 pub use pool::{Agreed, PoolChange, PoolStatus, Taken};
 pub use reconcile::Recovered;
 pub use remove::Removal;

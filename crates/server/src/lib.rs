@@ -12,6 +12,7 @@ mod home;
 mod inside;
 mod local;
 mod open;
+mod policies;
 mod pools;
 mod problem;
 mod tender;

@@ -18,6 +18,7 @@ fn kind(error: &EngineError) -> Kind {
     match error {
         EngineError::NotFound { .. } => Kind::NotFound,
         EngineError::Refused { .. }
+        | EngineError::Policy { .. }
         | EngineError::Duplicate { .. }
         | EngineError::Unproven { .. }
         | EngineError::Rot { .. }
@@ -72,7 +73,16 @@ fn hints(error: &EngineError) -> Vec<String> {
         EngineError::NotFound {
             what: "channel", ..
         } => one("stampo template channel ls"),
+        EngineError::NotFound { what: "report", .. } => one("stampo policy reports"),
+        EngineError::NotFound {
+            what: "exception", ..
+        } => one("stampo policy exceptions"),
         EngineError::NotFound { .. } => one("stampo template ls --all"),
+        EngineError::Policy { label, .. } => vec![
+            format!("stampo policy check {label}"),
+            "stampo policy accept CHECK --version NAME@N --owner WHO --reason TEXT --until DATE"
+                .to_owned(),
+        ],
         EngineError::Refused { label, source } => refusal_hints(label, source),
         EngineError::Plan(PlanRefusal::NotClonable { label, state, .. }) => match state {
             State::Draft => vec![format!("stampo template seal {label}")],

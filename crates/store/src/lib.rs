@@ -21,6 +21,7 @@ mod inside;
 mod leases;
 mod needs;
 mod operations;
+mod policies;
 mod pools;
 mod schema;
 mod scrubs;
@@ -44,6 +45,7 @@ pub use inside::{
 };
 pub use leases::{LeaseRow, Leases};
 pub use operations::{EventRow, OperationRow, OperationState};
+pub use policies::{PolicyExceptionRow, PolicyReportRow};
 pub use pools::PoolRow;
 pub use settings::SALT;
 pub use sql_error::{SqlError, TransactionError};

@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -202,5 +202,38 @@ CREATE TABLE channel_moves (
     at_ms INTEGER NOT NULL,
     row_sum INTEGER,
     PRIMARY KEY (template_id, channel, sequence)
+);
+";
+
+/// What was judged, by which rules, with which result; and accepted findings of checks.
+const V8: &str = "
+CREATE TABLE policy_inputs (
+    digest TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    row_sum INTEGER
+);
+CREATE TABLE policy_reports (
+    id TEXT PRIMARY KEY,
+    version_id TEXT NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    subject TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    at_s INTEGER NOT NULL,
+    pack TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    exceptions TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    refused INTEGER NOT NULL,
+    report TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    row_sum INTEGER
+);
+CREATE INDEX policy_reports_version ON policy_reports (version_id, at_s);
+CREATE TABLE policy_exceptions (
+    id TEXT PRIMARY KEY,
+    exception TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    row_sum INTEGER
 );
 ";

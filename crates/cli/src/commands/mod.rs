@@ -14,6 +14,7 @@ mod login;
 mod manual;
 mod operations;
 mod passport;
+mod policy;
 mod pool;
 mod power;
 mod run;
@@ -101,6 +102,7 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Rename(args) => guests::rename(session, &args),
         Command::Resize(args) => guests::resize(session, &args),
         Command::Passport(args) => passport::run(session, &args),
+        Command::Policy(command) => policy::run(session, command),
         Command::Template(command) => template::run(session, command),
         Command::Sbom(args) => inside::sbom(session, &args),
         Command::Cve(args) => inside::cve(session, &args),

@@ -93,14 +93,16 @@ impl Engine {
             ..ground.host.clone()
         };
         let inventory = tx.inventory()?;
-        Ok(plan_clone(
+        let mut plan = plan_clone(
             pattern,
             spec,
             &facts,
             &host,
             &inventory,
             &mut Engine::random16,
-        )?)
+        )?;
+        plan.warnings.extend(self.gate_clone(tx, row)?);
+        Ok(plan)
     }
 
     /// Plans, reserves and records clones. Nothing but rows exists when this returns.

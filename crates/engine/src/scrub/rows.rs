@@ -11,7 +11,8 @@
 //! | facts | the guest's disk, when it is stopped |
 //! | scrubs | nothing: it is forgotten, and the image is read again |
 //! | leases | nothing: the guest stays until it is given another |
-//! | settings, operations, events, audit | nothing |
+//! | policy_exceptions | nothing: what it accepted is not accepted any more |
+//! | settings, operations, events, audit, policy_inputs, policy_reports | nothing |
 //!
 //! Only a sidecar whose own checksum is right is believed. What nothing can bring back is recorded
 //! in the audit and then taken as it is, so that it is reported once; if it can't even be read, it
@@ -138,6 +139,7 @@ impl Engine {
                 Ok((DamageOutcome::Mended, "its content had changed".to_owned()))
             }
             "leases" => self.drop_lease(row, key),
+            "policy_exceptions" => self.drop_exception(row, key),
             _ => self.keep_row(row),
         }
     }
@@ -166,6 +168,22 @@ impl Engine {
             )
         })?;
         Ok((DamageOutcome::Kept, why))
+    }
+
+    /// Takes an exception away that may have accepted something else: nothing is accepted by it.
+    fn drop_exception(
+        &self,
+        row: &DamagedRow,
+        key: &str,
+    ) -> Result<(DamageOutcome, String), EngineError> {
+        let why = "its content has changed, so it accepts nothing any more; make another: stampo \
+                   policy accept";
+        self.store.write_durably(|tx| {
+            tx.delete_damaged_row(row)?;
+            let detail = format!("row {key} of policy_exceptions: {why}");
+            self.audit(tx, "damage", "catalog", &detail)
+        })?;
+        Ok((DamageOutcome::Kept, why.to_owned()))
     }
 
     /// Takes a row that nothing can bring back as it is from now on, and records that.

@@ -28,6 +28,7 @@ mod meanwhile;
 mod model;
 mod no_files;
 mod older;
+mod policy;
 mod pools;
 mod power;
 mod races;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
     trials.extend(inside::trials());
+    trials.extend(policy::trials());
     trials.extend(pools::trials());
     trials.extend(leases::trials());
     trials.extend(waiting::trials());
