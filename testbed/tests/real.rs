@@ -6,6 +6,7 @@
 mod real {
     pub mod canary;
     pub mod cloud_init;
+    pub mod commands;
     pub mod corrupted;
     pub mod forked;
     pub mod frozen;

@@ -1,5 +1,6 @@
 //! The main job: one template, three clones, everything that is done with them.
 
+use super::commands;
 use stampo_testbed::Stampo;
 use std::collections::HashSet;
 
@@ -20,6 +21,7 @@ pub fn three_clones_from_packages_to_removal() {
     each_is_itself(&stampo);
     starts_the_short_way(&stampo);
     daily_verbs(&stampo);
+    commands::through_the_program(&stampo, "app-1", "admin");
     stops_and_keeps_its_identity(&stampo);
     removal(&stampo);
 }
