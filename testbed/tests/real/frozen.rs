@@ -263,7 +263,8 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
     ground.nobody_speaks_for_it(&guests[0]);
     ground.clear();
     instant::through_the_program(&stampo);
-    bridged::nothing_of_the_frozen_one_on_the_wire(&stampo, &frozen_mac);
-    pooled::through_the_program(&stampo);
+    pooled::through_the_program(&stampo, || {
+        bridged::nothing_of_the_frozen_one_on_the_wire(&stampo, &frozen_mac);
+    });
     assert!(files() == before, "the image is as it was");
 }

@@ -4,6 +4,7 @@
 //! Called by `frozen.rs`, which has built and frozen the version.
 
 use super::instant::{all_differ, as_it_was_planned, identify};
+use super::slept;
 use serde_json::Value;
 use stampo_agent_protocol::Evidence;
 use stampo_testbed::Stampo;
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 /// How long anything in the background may take. Emulated guests are slow.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Everything; the version is called `web`.
-pub(crate) fn through_the_program(stampo: &Stampo) {
+/// Everything; the version is called `web`. Members have to sleep for a while: `meanwhile` is what is done
+/// in that time.
+pub(crate) fn through_the_program(stampo: &Stampo, meanwhile: impl FnOnce()) {
     let begun = Instant::now();
     stampo.ok(&["template", "channel", "set", "web:stable", "web@1"]);
     let create = [
@@ -29,7 +31,8 @@ pub(crate) fn through_the_program(stampo: &Stampo) {
     ];
     stampo.ok(&create);
     await_full(stampo, 2);
-    let mut told = vec![take(stampo), take(stampo)];
+    let woken = slept::members_wake_in_our_time(stampo, &members(stampo), meanwhile);
+    let mut told = vec![woken];
     await_full(stampo, 2);
     a_command_in_a_member(stampo);
     a_killed_client(stampo);
@@ -69,13 +72,15 @@ fn await_full(stampo: &Stampo, count: usize) {
     await_true("the pool is full", || ready(&pool(stampo)) == count);
 }
 
-fn members(stampo: &Stampo) -> Vec<Value> {
-    let ready = &pool(stampo)["ready"];
-    ready.as_array().expect("a list").clone()
+fn members(stampo: &Stampo) -> Vec<String> {
+    let pool = pool(stampo);
+    let ready = pool["ready"].as_array().expect("a list").iter();
+    let names = ready.map(|name| name.as_str().expect("a name").to_owned());
+    names.collect()
 }
 
 /// Until the members of before, which are of another depth, are gone, and another is ready.
-fn await_others(stampo: &Stampo, before: &[Value]) {
+fn await_others(stampo: &Stampo, before: &[String]) {
     await_true("the pool is of one depth", || {
         let now = members(stampo);
         now.len() == 1 && !before.contains(&now[0])
