@@ -16,6 +16,7 @@ mod real {
     pub mod instant;
     pub mod machine;
     pub mod pooled;
+    pub mod removed_home;
     pub mod slept;
     pub mod web;
 }
