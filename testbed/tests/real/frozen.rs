@@ -3,7 +3,7 @@
 
 use super::canary::Canaries;
 use super::instant::all_differ;
-use super::{bridged, instant, pooled, removed_home};
+use super::{agent_ends, bridged, instant, pooled, removed_home};
 use serde_json::Value;
 use stampo_agent_protocol::{
     Addressing, Connected, Evidence, Few, ForkRequest, Hex32, Identity, KeyKind, Mac as AgentMac,
@@ -28,8 +28,8 @@ use uuid::Uuid;
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Guests of a driver that are all gone when the test ends.
-struct Ground {
-    driver: QemuDriver,
+pub(super) struct Ground {
+    pub(super) driver: QemuDriver,
     hardware: Hardware,
     base: PathBuf,
     image: MemoryImageDir,
@@ -52,7 +52,7 @@ impl Ground {
     }
 }
 
-fn now_ns() -> u64 {
+pub(super) fn now_ns() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");
@@ -95,6 +95,13 @@ fn hardware(version: &Value) -> Hardware {
 impl Ground {
     /// A machine that goes on from the image, with nothing of its own but a MAC.
     fn fork(&self) -> GuestDefinition {
+        self.fork_with(Link::User {
+            ssh_port: None,
+            guest_address: None,
+        })
+    }
+
+    pub(super) fn fork_with(&self, link: Link) -> GuestDefinition {
         let id = GuestId(Uuid::new_v4());
         let directory = self.driver.guests_dir().join(id.to_string());
         std::fs::create_dir_all(&directory).expect("made");
@@ -119,10 +126,7 @@ impl Ground {
             nics: vec![NicDefinition {
                 mac: Mac::from_random(rand::random()),
                 model: NicModel::Virtio,
-                link: Link::User {
-                    ssh_port: None,
-                    guest_address: None,
-                },
+                link,
             }],
             generation_id: Uuid::new_v4(),
             serial: id.to_string(),
@@ -135,7 +139,7 @@ impl Ground {
         guest
     }
 
-    fn ask(&self, guest: &GuestDefinition, request: &Request) -> Response {
+    pub(super) fn ask(&self, guest: &GuestDefinition, request: &Request) -> Response {
         let answer = self.driver.ask_agent(guest.id, request, LIMIT);
         answer.unwrap_or_else(|e| panic!("{}: {e}", guest.name))
     }
@@ -148,7 +152,7 @@ impl Ground {
         }
     }
 
-    fn request(&self, guest: &GuestDefinition) -> ForkRequest {
+    pub(super) fn request(&self, guest: &GuestDefinition) -> ForkRequest {
         let frozen = self.image.complete().expect("a complete image").macs[0];
         let agents = |mac: Mac| mac.to_string().parse::<AgentMac>().expect("a MAC");
         let nic = Nic {
@@ -174,7 +178,7 @@ impl Ground {
 
     /// Whether the programs that would speak with the frozen machine's keys and lease are stopped, and
     /// were so when it was frozen (T: proc_pid_stat(5)).
-    fn nobody_speaks_for_it(&self, guest: &GuestDefinition) {
+    pub(super) fn nobody_speaks_for_it(&self, guest: &GuestDefinition) {
         let script = "for unit in ssh systemd-networkd; do \
                       pid=$(systemctl show -p MainPID --value $unit); \
                       cut -d' ' -f3 /proc/$pid/stat; done";
@@ -261,6 +265,7 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
     assert_eq!(one.randomness == two.randomness, !one.has_vmgenid);
     let frozen_mac = one.interfaces[0].mac.to_string();
     ground.nobody_speaks_for_it(&guests[0]);
+    agent_ends::what_it_stopped_goes_on(&ground, &stampo);
     ground.clear();
     instant::through_the_program(&stampo);
     pooled::through_the_program(&stampo, || {
