@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("image", &["core"]),
     ("guest", &["core", "image", "agent-image", "host-name"]),
     ("inventory", &["guest"]),
-    ("policy", &["core", "image", "guest"]),
+    ("policy", &["core", "image", "guest", "inventory"]),
     ("build", &["core"]),
     ("driver", &["core", "agent-protocol"]),
     ("driver-qemu", &["core", "driver", "agent-protocol"]),

@@ -79,9 +79,9 @@ pub struct SupportEnds {
     pub dates: Vec<SupportEnd>,
     /// Why there are none.
     pub unknown: Option<String>,
-    /// Where the dates come from.
+    /// Where the dates come from; empty when there are none.
     pub source: String,
-    /// The day that they are as of.
+    /// The day that they are as of; empty when there are none.
     pub as_of: String,
 }
 

@@ -63,20 +63,11 @@ pub fn snapshot_epoch(text: &str) -> Option<u64> {
     }
     let (year, month, day) = (digits(0..4)?, digits(4..6)?, digits(6..8)?);
     let (hour, minute, second) = (digits(9..11)?, digits(11..13)?, digits(13..15)?);
-    if !(2005..2100).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    if !(2005..2100).contains(&year) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    // Days since 1970-03-01, counted in years that begin in March, so that the leap day is last.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719_468;
-    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+    let start = stampo_core::date::start_of(&format!("{year:04}-{month:02}-{day:02}"))?;
+    Some(u64::try_from(start).ok()? + hour * 3_600 + minute * 60 + second)
 }
 
 /// The sources of `recipe`. `host` is what [`host_sources`] found.

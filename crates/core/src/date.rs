@@ -1,9 +1,12 @@
-//! A moment as people read it. Pure: the caller says which moment.
+//! Moments and days as people read and write them. Pure: the caller says which moment.
+
+/// Seconds in a day.
+pub const DAY_S: i64 = 86_400;
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, to the second; at midnight only the day.
 pub fn text(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (days, second) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
     let (year, month, day) = civil(days);
     let date = format!("{year:04}-{month:02}-{day:02}");
     match second {
@@ -13,6 +16,37 @@ pub fn text(ms: i64) -> String {
             format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
         }
     }
+}
+
+/// The day of a moment in seconds since 1970, as `2027-01-31`.
+pub fn day(at_s: i64) -> String {
+    text(at_s.div_euclid(DAY_S).saturating_mul(DAY_S * 1000))
+}
+
+/// The first second of a day in UTC, since 1970; `None` for anything but a day of the calendar as
+/// `2027-01-31`.
+pub fn start_of(text: &str) -> Option<i64> {
+    let is_plain = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    if !is_plain {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let at_s = days(number(0, 4)?, number(5, 7)?, number(8, 10)?) * DAY_S;
+    // A day that is not in the calendar comes back as another one.
+    (day(at_s) == text).then_some(at_s)
+}
+
+/// Days since 1970-01-01 of a day in the proleptic Gregorian calendar, of whatever is given for one.
+/// Years begin in March here.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Year, month and day of a day since 1970-01-01, in the proleptic Gregorian calendar. Years begin
@@ -32,7 +66,28 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{DAY_S, day, start_of, text};
+
+    #[test]
+    fn only_days_of_the_calendar_are_days() {
+        assert_eq!(start_of("1970-01-01"), Some(0));
+        assert_eq!(start_of("2000-02-29"), Some(951_782_400));
+        for wrong in [
+            "2001-02-29",
+            "2026-13-01",
+            "2026-1-01",
+            "26-01-01",
+            "",
+            "2026-01-01x",
+            "2026-00-10",
+        ] {
+            assert_eq!(start_of(wrong), None, "{wrong}");
+        }
+        for number in 0..60_000 {
+            let at = number * DAY_S;
+            assert_eq!(start_of(&day(at + 5)), Some(at));
+        }
+    }
 
     #[test]
     fn moments_are_read_as_the_calendar_has_them() {

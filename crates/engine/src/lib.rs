@@ -75,9 +75,7 @@ pub use seal::Seal;
 #[doc(hidden)]
 pub use sidecar::rewritten_sidecars;
 pub use stampo_inventory::advisories::Verdict;
-pub use stampo_inventory::end_of_life::{
-    AS_OF as END_OF_LIFE_AS_OF, EndOfLife, SOURCE as END_OF_LIFE_SOURCE,
-};
+pub use stampo_inventory::end_of_life::{Dates, EndOfLife};
 pub use tend::Tending;
 pub use verify::Verify;
 pub use work::{Unwatched, Watch, Work};

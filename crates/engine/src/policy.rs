@@ -100,16 +100,8 @@ impl Engine {
         let exceptions = self.store.read(counting_exceptions)?;
         let at_s = self.now_ms() / 1000;
         let label = row.label();
-        let image = row
-            .image
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let subject = Subject {
-            name: &label,
-            image: &image,
-            exceptions: &exceptions,
-        };
+        let image = image_of(row);
+        let subject = Subject::new(&label, &image, &exceptions);
         let report = evaluate(evidence, pack, &subject, at_s);
         let kept = PolicyReportRow {
             id: uuid::Uuid::from_bytes(Self::random16())
@@ -195,11 +187,7 @@ impl Engine {
             serde_json::from_str(&evidence).map_err(EngineError::room("read the evidence"))?;
         let exceptions: Vec<Exception> = serde_json::from_value(row.exceptions.clone())
             .map_err(EngineError::room("read the exceptions"))?;
-        let subject = Subject {
-            name: &row.subject,
-            image: &row.image,
-            exceptions: &exceptions,
-        };
+        let subject = Subject::new(&row.subject, &row.image, &exceptions);
         let again = evaluate(&evidence, &parse(&pack)?, &subject, row.at_s);
         let is_same = again == recorded.report && again.digest() == row.digest;
         Ok(Replay {
@@ -213,7 +201,7 @@ impl Engine {
     /// Whether the image tells what was recorded.
     fn is_same_evidence(&self, row: &PolicyReportRow, kept: &Evidence) -> Option<bool> {
         let version: VersionRow = self.store.read(|tx| tx.version(row.version)).ok()??;
-        if version.image.as_ref().map(ToString::to_string)? != row.image {
+        if image_of(&version) != row.image {
             return None;
         }
         let mut fresh = gather(self.open_image(&version).ok()?).ok()?;
@@ -306,16 +294,8 @@ impl Engine {
         let evidence: Evidence =
             serde_json::from_str(&body).map_err(EngineError::room("read the evidence"))?;
         let exceptions = counting_exceptions(tx)?;
-        let image = row
-            .image
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let subject = Subject {
-            name: &label,
-            image: &image,
-            exceptions: &exceptions,
-        };
+        let image = image_of(row);
+        let subject = Subject::new(&label, &image, &exceptions);
         let report = evaluate(&evidence, &pack, &subject, self.now_ms() / 1000);
         refuse(&label, &report)?;
         Ok(report
@@ -357,6 +337,12 @@ fn counting_exceptions(tx: &Tx<'_>) -> Result<Vec<Exception>, EngineError> {
         .map(read)
         .collect::<Result<Vec<Exception>, _>>();
     exceptions.map_err(EngineError::room("read the exceptions"))
+}
+
+/// The id of the image of a version; empty when it has none.
+fn image_of(row: &VersionRow) -> String {
+    let image = row.image.as_ref();
+    image.map(ToString::to_string).unwrap_or_default()
 }
 
 fn input(tx: &Tx<'_>, digest: &str) -> Result<String, EngineError> {

@@ -2,15 +2,17 @@
 //!
 //! "End of life" is not one date: after standard support others maintain a release for longer, for a
 //! part of its packages or for money. Which one counts is for whoever asks to say. The dates are
-//! bundled, with the day they are as of and where they come from; the caller says what day it is.
+//! bundled in one table, with the day they are as of and where they come from; the caller says what
+//! day it is. A release that is not in the table is unknown: the table ages, and a new release must
+//! not be taken for one that is maintained for ever.
 
-use crate::inventory::{Ecosystem, Inventory};
+use crate::inventory::Ecosystem;
 use serde::{Deserialize, Serialize};
 
-/// Where the bundled dates come from.
-pub const SOURCE: &str = "distro-info-data 0.58+deb12u6";
-/// The day that the bundled dates are as of.
-pub const AS_OF: &str = "2025-10-18";
+/// What is bundled of Debian and Ubuntu, with the day that it is as of.
+const DISTRO_INFO: (&str, &str) = ("distro-info-data 0.58+deb12u6", "2025-10-18");
+/// The day that what other projects publish was read.
+const PROJECTS_AS_OF: &str = "2026-11-22";
 
 const TABLE: &str = include_str!("../data/end-of-life.csv");
 
@@ -23,11 +25,22 @@ pub struct SupportEnd {
     pub day: String,
 }
 
+/// The dates of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dates {
+    /// The dates, the earliest first; one at least.
+    pub ends: Vec<SupportEnd>,
+    /// Where they come from.
+    pub source: &'static str,
+    /// The day that they are as of.
+    pub as_of: &'static str,
+}
+
 /// What is known about the end of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndOfLife {
-    /// The dates, the earliest first.
-    Known(Vec<SupportEnd>),
+    /// Its dates.
+    Known(Dates),
     /// Nothing, and why.
     Unknown(String),
 }
@@ -37,6 +50,7 @@ struct Release<'t> {
     number: &'t str,
     codename: &'t str,
     days: [&'t str; 3],
+    source: &'t str,
 }
 
 fn releases() -> impl Iterator<Item = Release<'static>> {
@@ -51,6 +65,7 @@ fn releases() -> impl Iterator<Item = Release<'static>> {
             standard,
             long_term,
             extended,
+            source,
         ] = fields[..]
         else {
             return None;
@@ -60,6 +75,7 @@ fn releases() -> impl Iterator<Item = Release<'static>> {
             number,
             codename,
             days: [standard, long_term, extended],
+            source,
         })
     })
 }
@@ -79,9 +95,9 @@ pub fn ecosystem_of_codename(distribution: &str, codename: &str) -> Ecosystem {
     )
 }
 
-/// When support of an image's release ends.
-pub fn of(inventory: &Inventory) -> EndOfLife {
-    let Some(ecosystem) = inventory.ecosystem() else {
+/// When support of a release ends; see [`Ecosystem::of`].
+pub fn of(ecosystem: Option<&Ecosystem>) -> EndOfLife {
+    let Some(ecosystem) = ecosystem else {
         return EndOfLife::Unknown("the system does not say which release it is".into());
     };
     let is_it = |of: &Release<'_>| {
@@ -92,20 +108,29 @@ pub fn of(inventory: &Inventory) -> EndOfLife {
     };
     let names = match release.distribution {
         "ubuntu" => ["standard", "ESM", "legacy"],
+        "rhel" => ["standard", "extended", "ELS"],
         _ => ["standard", "LTS", "ELTS"],
     };
     let dates = names.into_iter().zip(release.days);
-    let known: Vec<SupportEnd> = dates
+    let ends: Vec<SupportEnd> = dates
         .filter(|(_, day)| !day.is_empty())
         .map(|(support, day)| SupportEnd {
             support: support.into(),
             day: day.into(),
         })
         .collect();
-    if known.is_empty() {
+    if ends.is_empty() {
         return EndOfLife::Unknown(format!("{ecosystem} has no dates yet"));
     }
-    EndOfLife::Known(known)
+    let (source, as_of) = match release.source {
+        "distro-info-data" => DISTRO_INFO,
+        project => (project, PROJECTS_AS_OF),
+    };
+    EndOfLife::Known(Dates {
+        ends,
+        source,
+        as_of,
+    })
 }
 
 #[cfg(test)]
@@ -113,16 +138,11 @@ mod tests {
     use super::*;
 
     fn days(id: &str, release: &str) -> Vec<String> {
-        let inventory = Inventory {
-            id: id.into(),
-            version_id: Some(release.into()),
-            ..Inventory::default()
-        };
-        match of(&inventory) {
-            EndOfLife::Known(dates) => dates
-                .into_iter()
-                .map(|end| format!("{} {}", end.support, end.day))
-                .collect(),
+        match of(Ecosystem::of(id, Some(release), None).as_ref()) {
+            EndOfLife::Known(dates) => {
+                let line = |end: &SupportEnd| format!("{} {}", end.support, end.day);
+                dates.ends.iter().map(line).collect()
+            }
             EndOfLife::Unknown(why) => vec![why],
         }
     }
@@ -139,11 +159,33 @@ mod tests {
         );
         assert_eq!(days("ubuntu", "25.10"), ["standard 2026-07-09"]);
         assert_eq!(days("debian", "14"), ["debian:14 has no dates yet"]);
-        assert_eq!(
-            days("alpine", "3.20"),
-            ["no dates of alpine:3.20 are known"]
-        );
+        assert_eq!(days("alpine", "3.20.3"), ["standard 2026-04-01"]);
+        assert_eq!(days("rocky", "8.10"), ["standard 2029-05-31"]);
+        assert_eq!(days("rhel", "8.4").last().expect("one"), "ELS 2032-05-31");
+        for (id, release) in [("slackware", "15"), ("debian", "1"), ("debian", "120")] {
+            assert_eq!(
+                days(id, release),
+                [format!("no dates of {id}:{release} are known")]
+            );
+        }
         assert_eq!(number_of("debian", "trixie"), Some("13"));
+    }
+
+    #[test]
+    fn every_date_is_a_day_and_has_a_source_and_none_goes_back() {
+        let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
+        assert_eq!(releases().count(), lines.count(), "every line is read");
+        for release in releases() {
+            let days = release.days.iter().filter(|day| !day.is_empty());
+            let starts: Vec<i64> = days
+                .map(|day| stampo_core::date::start_of(day).expect(day))
+                .collect();
+            let name = format!("{} {}", release.distribution, release.number);
+            assert!(starts.is_sorted(), "{name}");
+            let is_theirs = matches!(release.distribution, "debian" | "ubuntu");
+            assert_eq!(release.source == "distro-info-data", is_theirs, "{name}");
+            assert!(TABLE.contains(&format!("{}\n", release.source)), "{name}");
+        }
     }
 
     /// The bundled dates against the package that they come from, where it is installed.

@@ -15,6 +15,17 @@ impl Ecosystem {
         Ecosystem(format!("{id}:{release}").to_ascii_lowercase())
     }
 
+    /// Of what a system says that it is; `None` when it does not say its release.
+    pub fn of(id: &str, version_id: Option<&str>, codename: Option<&str>) -> Option<Ecosystem> {
+        // Alpine's data are for 3.20, whatever the point release.
+        let version = version_id.map(|version| match id {
+            "alpine" => first_parts(version, 2),
+            "rocky" | "almalinux" | "rhel" | "centos" | "ol" => first_parts(version, 1),
+            _ => version,
+        });
+        Some(Ecosystem::new(id, version.or(codename)?))
+    }
+
     /// The distribution's id.
     pub fn id(&self) -> &str {
         self.0.split(':').next().unwrap_or_default()
@@ -98,17 +109,11 @@ impl Inventory {
 
     /// The distribution's release, where the system says which one it is.
     pub fn ecosystem(&self) -> Option<Ecosystem> {
-        // Alpine's data are for 3.20, whatever the point release.
-        let version = self
-            .version_id
-            .as_deref()
-            .map(|version| match self.id.as_str() {
-                "alpine" => first_parts(version, 2),
-                "rocky" | "almalinux" | "rhel" | "centos" | "ol" => first_parts(version, 1),
-                _ => version,
-            });
-        let release = version.or(self.codename.as_deref())?;
-        Some(Ecosystem::new(&self.id, release))
+        Ecosystem::of(
+            &self.id,
+            self.version_id.as_deref(),
+            self.codename.as_deref(),
+        )
     }
 
     /// Whether the list is known to be whole.

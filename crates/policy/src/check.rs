@@ -8,7 +8,7 @@ use crate::inquiry::{Answer, Inquiry};
 use serde::{Deserialize, Serialize};
 
 /// Grows with each change of what a check asks, so that a replay can tell why it differs.
-pub const EDITION: u32 = 1;
+pub const EDITION: u32 = 2;
 
 /// How bad it is when a check fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

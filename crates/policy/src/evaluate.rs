@@ -26,6 +26,17 @@ pub struct Subject<'a> {
     pub exceptions: &'a [Exception],
 }
 
+impl<'a> Subject<'a> {
+    /// A version by its name and the id of its image, with exceptions besides those of the pack.
+    pub fn new(name: &'a str, image: &'a str, exceptions: &'a [Exception]) -> Self {
+        Subject {
+            name,
+            image,
+            exceptions,
+        }
+    }
+}
+
 /// Judges `evidence` by `pack` as of `at_s`, seconds since 1970.
 pub fn evaluate(evidence: &Evidence, pack: &Pack, subject: &Subject<'_>, at_s: i64) -> Report {
     let judge = Judge {

@@ -2,8 +2,8 @@
 //!
 //! An exception ends by itself. One that has ended counts for nothing, and reports say so.
 
-use crate::date::{DAY_S, start_of};
 use serde::{Deserialize, Serialize};
+use stampo_core::date::{DAY_S, start_of};
 use stampo_guest::seal::proof::text_matches;
 
 /// Longest text of an exception, in bytes.

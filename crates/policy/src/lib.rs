@@ -11,14 +11,12 @@
 
 pub mod check;
 mod checks;
-mod date;
 mod evaluate;
 pub mod evidence;
 pub mod exception;
 pub mod export;
 mod inquiry;
 pub mod pack;
-mod releases;
 pub mod report;
 
 pub use check::{Check, Severity, Verdict, When, check, checks};

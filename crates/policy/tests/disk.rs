@@ -49,11 +49,7 @@ fn image(megabytes: u64, filled: u64) -> (tempfile::TempDir, PathBuf) {
 fn judge(path: &Path) -> Report {
     let disk = RawFile::open_read_only(path).expect("open");
     let evidence = gather(Arc::new(disk)).expect("a system");
-    let subject = Subject {
-        name: "web@3",
-        image: "i",
-        exceptions: &[],
-    };
+    let subject = Subject::new("web@3", "i", &[]);
     evaluate(&evidence, &Pack::built_in(), &subject, NOW_S)
 }
 
@@ -123,11 +119,7 @@ fn when_a_loader_is_asked_for() {
             needs_recovery: false,
         }],
     });
-    let subject = Subject {
-        name: "web@3",
-        image: "i",
-        exceptions: &[],
-    };
+    let subject = Subject::new("web@3", "i", &[]);
     let report = evaluate(&evidence, &Pack::built_in(), &subject, NOW_S);
     assert_eq!(of(&report, "boot.secure-boot").verdict, Verdict::Fail);
 }
@@ -138,11 +130,7 @@ fn when_a_loader_is_asked_for() {
 fn how_long_a_disk_takes() {
     let path = std::env::var("STAMPO_DISK").expect("STAMPO_DISK names a raw disk");
     let pack = Pack::built_in();
-    let subject = Subject {
-        name: "web@3",
-        image: "i",
-        exceptions: &[],
-    };
+    let subject = Subject::new("web@3", "i", &[]);
     for _ in 0..5 {
         let start = std::time::Instant::now();
         let disk = RawFile::open_read_only(Path::new(&path)).expect("open");

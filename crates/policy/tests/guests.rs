@@ -82,11 +82,7 @@ pub fn report(tree: &TreeFixture) -> Report {
 
 /// The report of a tree by another pack, on another day.
 pub fn report_by(tree: &TreeFixture, pack: &Pack, at_s: i64) -> Report {
-    let subject = Subject {
-        name: "web@3",
-        image: "an-image",
-        exceptions: &[],
-    };
+    let subject = Subject::new("web@3", "an-image", &[]);
     evaluate(&gather_tree(tree), pack, &subject, at_s)
 }
 

@@ -43,7 +43,6 @@ proptest! {
         files::name_servers(&text);
         files::hosts(&text);
         files::crypttab(&text);
-        files::sysctl(&text);
         files::asks_for_password(&text);
         prop_assert!(files::missing_drivers(&text).len() <= 3);
     }

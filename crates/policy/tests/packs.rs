@@ -136,11 +136,7 @@ fn exception(path: Option<&str>, expires: &str) -> Exception {
 
 fn excepted(tree: &TreeFixture, exception: &Exception, at_s: i64) -> Report {
     let exceptions = std::slice::from_ref(exception);
-    let subject = Subject {
-        name: "web@3",
-        image: "i",
-        exceptions,
-    };
+    let subject = Subject::new("web@3", "i", exceptions);
     evaluate(&gather_tree(tree), &Pack::built_in(), &subject, at_s)
 }
 
@@ -178,11 +174,7 @@ fn an_exception_of_another_version_counts_for_nothing() {
     let tree = good().file_as("/opt/app", "x", stampo_guest::fs::Owner::root(0o4755));
     let all = exception(None, "2099-01-01");
     let exceptions = std::slice::from_ref(&all);
-    let subject = Subject {
-        name: "db@3",
-        image: "i",
-        exceptions,
-    };
+    let subject = Subject::new("db@3", "i", exceptions);
     let report = evaluate(&gather_tree(&tree), &Pack::built_in(), &subject, NOW_S);
     assert_eq!(of(&report, "files.setuid").verdict, Verdict::Fail);
 }
@@ -217,11 +209,7 @@ fn exceptions_without_reason_owner_or_day_are_refused() {
 fn a_report_is_made_again_from_what_was_kept() {
     let evidence = gather_tree(&good().file("/etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n"));
     let pack = pack("checks: {files.setuid: {mode: enforce}}\n");
-    let subject = Subject {
-        name: "web@3",
-        image: "i",
-        exceptions: &[],
-    };
+    let subject = Subject::new("web@3", "i", &[]);
     let first = evaluate(&evidence, &pack, &subject, NOW_S);
     let kept = serde_json::to_string(&evidence).expect("JSON");
     let again = serde_json::from_str(&kept).expect("the same");
@@ -262,11 +250,7 @@ fn what_was_accepted_with_the_proof_is_accepted_here() {
     let accepted =
         proof::Exception::new("ssh.host-keys", Some("/etc/ssh/*"), "a lab").expect("sound");
     evidence.accept(&[accepted]);
-    let subject = Subject {
-        name: "web@3",
-        image: "i",
-        exceptions: &[],
-    };
+    let subject = Subject::new("web@3", "i", &[]);
     let of_lab = evaluate(&evidence, &Pack::built_in(), &subject, NOW_S);
     assert_eq!(of(&of_lab, "identity.ssh-host-keys").verdict, Verdict::Pass);
     assert_eq!(

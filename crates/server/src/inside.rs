@@ -7,10 +7,7 @@ use stampo_api::{
     RecordedPackages, Reply, SupportEnd, SupportEnds, TemplateDiff, Updates, VulnerabilitySource,
 };
 use stampo_core::names::VersionRef;
-use stampo_engine::{
-    END_OF_LIFE_AS_OF, END_OF_LIFE_SOURCE, EndOfLife, Loaded, PackageVerdict, Verdict,
-    VersionVerdict,
-};
+use stampo_engine::{Dates, EndOfLife, Loaded, PackageVerdict, Verdict, VersionVerdict};
 use std::path::Path;
 
 impl InsideApi for Local {
@@ -134,11 +131,14 @@ fn updates(found: stampo_engine::Updates) -> Updates {
 }
 
 fn support_ends(end: EndOfLife, today: &str) -> SupportEnds {
-    let (dates, unknown) = match end {
-        EndOfLife::Known(dates) => (dates, None),
-        EndOfLife::Unknown(why) => (Vec::new(), Some(why)),
+    let (known, unknown) = match end {
+        EndOfLife::Known(dates) => (Some(dates), None),
+        EndOfLife::Unknown(why) => (None, Some(why)),
     };
-    let dates = dates.into_iter().map(|one| SupportEnd {
+    let told = |of: fn(&Dates) -> &str| known.as_ref().map(of).unwrap_or_default().to_owned();
+    let (source, as_of) = (told(|dates| dates.source), told(|dates| dates.as_of));
+    let ends = known.map(|dates| dates.ends).unwrap_or_default();
+    let dates = ends.into_iter().map(|one| SupportEnd {
         is_over: one.day.as_str() < today,
         support: one.support,
         day: one.day,
@@ -146,8 +146,8 @@ fn support_ends(end: EndOfLife, today: &str) -> SupportEnds {
     SupportEnds {
         dates: dates.collect(),
         unknown,
-        source: END_OF_LIFE_SOURCE.to_owned(),
-        as_of: END_OF_LIFE_AS_OF.to_owned(),
+        source,
+        as_of,
     }
 }
 

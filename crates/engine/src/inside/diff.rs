@@ -67,7 +67,10 @@ impl Engine {
         let inspection = inspect_tree(fs.as_ref());
         let mut look = Look::new(fs.as_ref());
         let ports = listening::read(&mut look, &inspection.services, inspection.sshd.as_ref());
-        let settings = sysctl::read(&mut look);
+        let settings = sysctl::read(&mut look).into_iter();
+        let settings = settings
+            .map(|(key, setting)| (key, setting.value))
+            .collect();
         let (files, gaps) = manifest::read(fs.as_ref());
         let mut sections = diff::sections(&inspection, ports, settings);
         if let Some((_, sizes)) = sections.iter_mut().find(|(name, _)| *name == "sizes") {

@@ -33,7 +33,9 @@ impl Engine {
     /// Compares a version with the imported indexes of its release's security updates.
     pub fn updates(&self, reference: &VersionRef) -> Result<Updates, EngineError> {
         let (version, inventory) = self.inventory(reference)?;
-        let ecosystem = inventory.ecosystem().map(|of| of.0);
+        let ecosystem = inventory.ecosystem();
+        let end_of_life = end_of_life::of(ecosystem.as_ref());
+        let ecosystem = ecosystem.map(|of| of.0);
         let (indexes, newest) = match &ecosystem {
             Some(ecosystem) => self.inside()?.read(|tx| indexes_of(tx, ecosystem))?,
             None => Default::default(),
@@ -45,11 +47,8 @@ impl Engine {
             ecosystem,
             indexes,
             missing,
-            end_of_life: end_of_life::of(&inventory),
-            today: stampo_core::date::text(self.now_ms())
-                .chars()
-                .take(10)
-                .collect(),
+            end_of_life,
+            today: stampo_core::date::day(self.now_ms() / 1000),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! file's value, in the order of the names. What units or scripts set besides is not seen.
 
 use super::look::{Look, clip, config_lines};
+use super::sshd::Setting;
 use std::collections::BTreeMap;
 
 /// Where the files are, the one with precedence first.
@@ -18,8 +19,8 @@ const LAST: &str = "/etc/sysctl.conf";
 /// Most settings that are kept.
 const MAX_SETTINGS: usize = 5000;
 
-/// Every setting with its value.
-pub fn read(look: &mut Look<'_>) -> BTreeMap<String, String> {
+/// Every setting with its value, and the file that says it.
+pub fn read(look: &mut Look<'_>) -> BTreeMap<String, Setting> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     for directory in DIRECTORIES.iter().rev() {
         for path in look.files_with_suffix(directory, ".conf") {
@@ -29,9 +30,11 @@ pub fn read(look: &mut Look<'_>) -> BTreeMap<String, String> {
     }
     let mut settings = BTreeMap::new();
     for path in files.into_values().chain([LAST.to_owned()]) {
-        if let Some(text) = look.text(&path) {
-            settings.extend(parse(&text));
-        }
+        let text = look.text(&path).unwrap_or_default();
+        settings.extend(parse(&text).into_iter().map(|(key, value)| {
+            let source = Some(path.clone());
+            (key, Setting { value, source })
+        }));
     }
     while settings.len() > MAX_SETTINGS {
         settings.pop_last();

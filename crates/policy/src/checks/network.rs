@@ -27,6 +27,13 @@ const FIREWALLS: &[&str] = &[
     "ufw.service",
 ];
 
+/// The settings that make a router.
+const FORWARDING: &[&str] = &[
+    "net.ipv4.ip_forward",
+    "net.ipv4.conf.all.forwarding",
+    "net.ipv6.conf.all.forwarding",
+];
+
 pub(super) const CHECKS: &[Check] = &[
     row("network.clock", "the clock is kept right", Medium, When::Services, Ask(clock))
         .why("logs, certificates and tickets of clones do not fit together otherwise")
@@ -83,7 +90,7 @@ fn firewall(inquiry: &Inquiry<'_>) -> Answer {
 fn forwarding(inquiry: &Inquiry<'_>) -> Answer {
     let values = inquiry.evidence.files.sysctl.iter();
     let found = values
-        .filter(|(_, setting)| setting.value != "0")
+        .filter(|(key, setting)| FORWARDING.contains(&key.as_str()) && setting.value != "0")
         .map(|(key, setting)| {
             let source = setting.source.as_deref().unwrap_or("sysctl");
             Found::fail(source, format!("{key} is {}", setting.value))

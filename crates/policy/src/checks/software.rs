@@ -4,10 +4,11 @@ use super::{list, number, row};
 use crate::check::Severity::{Critical, High, Low, Medium};
 use crate::check::Test::Ask;
 use crate::check::{Check, When};
-use crate::date::{DAY_S, day, start_of};
 use crate::inquiry::{Answer, Found, Inquiry};
-use crate::releases::{AS_OF, Release};
+use stampo_core::date::{DAY_S, day, start_of};
 use stampo_guest::inspect::packages::PackageManager;
+use stampo_inventory::Ecosystem;
+use stampo_inventory::end_of_life::{self, Dates, EndOfLife, SupportEnd};
 
 const PACKAGES: &[&str] = &["packages"];
 const LEAST: &[&str] = &["NIST CM-7"];
@@ -333,30 +334,40 @@ fn security_source(inquiry: &Inquiry<'_>) -> Answer {
 }
 
 fn end_of_life(inquiry: &Inquiry<'_>) -> Answer {
-    ends(
-        inquiry,
-        |release| release.standard,
-        "maintenance for everybody",
-    )
+    let standard = |dates: &Dates| {
+        dates
+            .ends
+            .iter()
+            .find(|end| end.support == "standard")
+            .cloned()
+    };
+    ends(inquiry, standard, "maintenance for everybody")
 }
 
 fn end_of_maintenance(inquiry: &Inquiry<'_>) -> Answer {
-    ends(inquiry, Release::last, "the last maintenance")
+    ends(
+        inquiry,
+        |dates| dates.ends.last().cloned(),
+        "the last maintenance",
+    )
 }
 
 /// Compares a date of the release with the day of the question.
-fn ends(inquiry: &Inquiry<'_>, date: fn(&Release) -> &'static str, what: &str) -> Answer {
+fn ends(inquiry: &Inquiry<'_>, which: fn(&Dates) -> Option<SupportEnd>, what: &str) -> Answer {
     let Some(os) = &inquiry.evidence.inspection.os else {
         return Answer::Unknown("which system it is is not known".into());
     };
-    let version = os.version_id.as_deref().unwrap_or("without a version");
-    let name = format!("{} {version}", os.id);
-    let Some(last) = Release::of(os).map(date) else {
-        return Answer::Unknown(format!("no dates of {name} are known here, as of {AS_OF}"));
+    let release = Ecosystem::of(&os.id, os.version_id.as_deref(), os.codename.as_deref());
+    let dates = match end_of_life::of(release.as_ref()) {
+        EndOfLife::Known(dates) => dates,
+        EndOfLife::Unknown(why) => return Answer::Unknown(why),
     };
-    let Some(end_s) = start_of(last).map(|start| start + DAY_S) else {
-        return Answer::Unknown(format!("{last} is no day"));
+    let name = release.map(|of| of.0).unwrap_or_default();
+    let found = which(&dates).and_then(|end| Some((start_of(&end.day)? + DAY_S, end)));
+    let Some((end_s, SupportEnd { support, day: last })) = found else {
+        return Answer::Unknown(format!("{name} has no such date"));
     };
+    let what = format!("{what} ({support})");
     let warn_s = i64::try_from(inquiry.number("warn-days")).unwrap_or(i64::MAX / DAY_S) * DAY_S;
     if inquiry.at_s >= end_s {
         Answer::fail(name, format!("{what} ended on {last}"))

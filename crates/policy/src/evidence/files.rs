@@ -10,6 +10,7 @@ use sources::Source;
 use stampo_guest::inspect::kernels::Kernel;
 use stampo_guest::inspect::look::{Look, clip, config_lines};
 use stampo_guest::inspect::sshd::{self, Setting};
+use stampo_guest::inspect::sysctl;
 use std::collections::BTreeMap;
 
 /// Most values of one file that are kept.
@@ -20,18 +21,6 @@ const MAX_KERNELS: usize = 20;
 const MAX_MODULES_BYTES: u64 = 16 << 20;
 /// What login.defs is asked for.
 const LOGIN_KEYS: &[&str] = &["PASS_MAX_DAYS", "ENCRYPT_METHOD", "UMASK"];
-/// What sysctl is asked for.
-const SYSCTL_KEYS: &[&str] = &[
-    "net.ipv4.ip_forward",
-    "net.ipv4.conf.all.forwarding",
-    "net.ipv6.conf.all.forwarding",
-];
-/// Directories of sysctl.d(5), from the least to the most important.
-const SYSCTL_DIRECTORIES: &[&str] = &[
-    "/usr/lib/sysctl.d",
-    "/usr/local/lib/sysctl.d",
-    "/etc/sysctl.d",
-];
 /// GRUB's generated configuration.
 const GRUB_CONFIGS: &[&str] = &["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"];
 /// Drivers without which a guest finds no disk or no network on KVM.
@@ -128,7 +117,7 @@ impl Files {
             sources,
             unsigned,
             apt_periodic: sources::read_periodic(look),
-            sysctl: read_sysctl(look),
+            sysctl: sysctl::read(look),
             ssh_matches: sshd::read_matches(look),
             grub_password,
             crypt_devices: crypttab(&text(look, "/etc/crypttab")),
@@ -200,43 +189,6 @@ pub fn crypttab(text: &str) -> Vec<CryptDevice> {
 pub fn asks_for_password(text: &str) -> bool {
     config_lines(text)
         .any(|line| line.starts_with("password ") || line.starts_with("password_pbkdf2 "))
-}
-
-/// One file of sysctl.d(5): `key = value`, `/` for `.`, a `-` in front of the key.
-pub fn sysctl(text: &str) -> Vec<(String, String)> {
-    let value = |line: &str| {
-        let (key, value) = line.split_once('=')?;
-        let key = key.trim().trim_start_matches('-').replace('/', ".");
-        (!line.starts_with(';')).then(|| (key, clip(value)))
-    };
-    config_lines(text)
-        .filter_map(value)
-        .take(MAX_VALUES)
-        .collect()
-}
-
-/// Files of the same name hide each other, and what is read later wins; sysctl.conf is last.
-fn read_sysctl(look: &mut Look<'_>) -> BTreeMap<String, Setting> {
-    let mut by_name = BTreeMap::new();
-    for directory in SYSCTL_DIRECTORIES {
-        for path in look.files_with_suffix(directory, ".conf") {
-            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-            by_name.insert(name, path);
-        }
-    }
-    let mut paths: Vec<String> = by_name.into_values().collect();
-    paths.push("/etc/sysctl.conf".into());
-    let mut values = BTreeMap::new();
-    for path in paths {
-        let text = look.text(&path).unwrap_or_default();
-        for (key, value) in sysctl(&text) {
-            if SYSCTL_KEYS.contains(&key.as_str()) {
-                let source = Some(path.clone());
-                values.insert(key, Setting { value, source });
-            }
-        }
-    }
-    values
 }
 
 fn read_drivers(look: &mut Look<'_>, kernels: &[Kernel]) -> Vec<Drivers> {
