@@ -5,6 +5,7 @@
 //! them over the kept corpus with plain `cargo test`. Which parser each one covers stands beside
 //! its function. No product code is here, and nothing here is shipped.
 
+mod attest;
 mod bytes;
 mod channel;
 mod disk;
@@ -75,6 +76,9 @@ pub const TARGETS: &[Target] = &[
     target("inventory_versions", inventory::versions, 256),
     target("inventory_advisories", inventory::advisories, 8 << 10),
     target("inventory_index", inventory::index, 8 << 10),
+    target("attest_bundle", attest::bundle, 16 << 10),
+    target("attest_statement", attest::statement, 8 << 10),
+    target("attest_signature", attest::signature, 8 << 10),
     target("values", values::all, 256),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("core", &[]),
     ("agent-protocol", &[]),
     ("host-name", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("guest", &["core", "image", "agent-image", "host-name"]),
     ("inventory", &["guest"]),
     ("policy", &["core", "image", "guest", "inventory"]),
+    ("attest", &["core"]),
     ("build", &["core"]),
     ("driver", &["core", "agent-protocol"]),
     ("driver-qemu", &["core", "driver", "agent-protocol"]),
@@ -29,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "guest",
             "inventory",
             "policy",
+            "attest",
             "build",
             "driver",
             "store",
@@ -40,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "core",
             "api",
             "engine",
+            "attest",
             "store",
             "driver",
             "driver-qemu",
@@ -52,13 +55,15 @@ const ARROWS: [(&str, &[&str]); 17] = [
 ];
 
 /// Who starts programs of the host.
-const STARTERS: [&str; 10] = [
+const STARTERS: [&str; 11] = [
     // In the guest, not on the host.
     "crates/agent/src/connect.rs",
     "crates/agent/src/exec/",
     "crates/agent/src/hooks.rs",
     "crates/build/src/",
     "crates/cli/src/commands/login.rs",
+    // ssh-keygen, which signs.
+    "crates/cli/src/commands/sign.rs",
     "crates/driver-qemu/src/",
     "crates/guest/src/fs/check.rs",
     "crates/image/src/intake/watch.rs",

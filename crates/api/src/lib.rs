@@ -7,6 +7,7 @@
 //! Long work is an *operation*: a call that starts one returns at once, and
 //! [`Api::follow`] reports its events until it ends.
 
+pub mod approval;
 pub mod channel;
 pub mod diff;
 pub mod govern;
@@ -19,6 +20,10 @@ pub mod problem;
 pub mod store;
 pub mod template;
 
+pub use approval::{
+    ApprovalApi, ApprovalSaid, ApprovalSettings, ApprovalStatus, BundleProof, BundleSaid,
+    SayRequest, Spoken, StatementRequest, StatementToSign,
+};
 pub use channel::{Channel, ChannelApi, ChannelMove};
 pub use diff::{DiffChange, DiffFiles, TemplateDiff};
 pub use govern::{GovernApi, Governed, MovedChannel, RevokeRequest, WithdrawRequest};
@@ -57,7 +62,9 @@ use std::path::PathBuf;
 pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
-pub trait Api: ChannelApi + GovernApi + InsideApi + PolicyApi + PoolApi + Send + Sync {
+pub trait Api:
+    ApprovalApi + ChannelApi + GovernApi + InsideApi + PolicyApi + PoolApi + Send + Sync
+{
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
 

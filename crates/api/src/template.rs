@@ -1,5 +1,6 @@
 //! Templates and their versions.
 
+use crate::ApprovalStatus;
 use serde::{Deserialize, Serialize};
 use stampo_core::hardware::Hardware;
 use stampo_core::lifecycle::Governance;
@@ -143,6 +144,9 @@ pub struct Version {
     /// Reasons, dates, a hold.
     #[serde(default, skip_serializing_if = "Governance::is_empty")]
     pub governance: Governance,
+    /// How it stands by the approval settings; only where one version was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalStatus>,
     /// The channels that point to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<String>,

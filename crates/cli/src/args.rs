@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the help texts.
 
+mod approval;
 mod clone;
 mod govern;
 mod inside;
@@ -7,6 +8,10 @@ mod policy;
 mod pool;
 mod store;
 
+pub use approval::{
+    ApprovalCommand, ApprovalSetArgs, BundleArgs, KeyArg, PresetArg, SayArgs, SayWhyArgs,
+    VerifyBundleArgs,
+};
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
 pub use govern::{
     ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
@@ -141,6 +146,14 @@ pub enum Command {
     /// Conformity: is a version's disk as this site wants it?
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Who has to approve versions before they are published.
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
+    /// Check a bundle of signed approvals, with nothing but public keys.
+    ///
+    /// Needs no home and no network. Exit code 4 when anything in it is not as it was signed, when a
+    /// key that was given has not approved, or when the disk is another one.
+    VerifyBundle(VerifyBundleArgs),
     /// Remove what nothing needs any more, or list it.
     Gc(GcArgs),
     /// Look after the store.
@@ -175,7 +188,23 @@ pub enum TemplateCommand {
     Verify(VersionArg),
     /// Accept a finding of a version's proof, with a reason that is recorded.
     Accept(AcceptArgs),
-    /// Offer a sealed version for cloning.
+    /// Ask for approval of a sealed version; the request is signed.
+    ///
+    /// Its disk is judged by the check pack that counts, and approvals are bound to the image, the
+    /// pack and what the report says. Submit again when one of them has changed.
+    Submit(SayArgs),
+    /// Approve a version that is in review; the approval is signed.
+    Approve(SayArgs),
+    /// Refuse a version that is in review or approved.
+    Reject(SayWhyArgs),
+    /// Let a version be published without the approvals that are missing: two people, within a day.
+    ///
+    /// Each of the two runs this with a key of their own. It is in the audit in capitals, and shown
+    /// to whoever clones the version.
+    BreakGlass(SayWhyArgs),
+    /// Write everything that was signed about a version into a file for strangers.
+    Bundle(BundleArgs),
+    /// Offer a sealed version for cloning; an approved one, where the site asks for approvals.
     Publish(VersionArg),
     /// Boot a sealed version once, out of sight, and keep its memory.
     ///

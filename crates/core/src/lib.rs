@@ -4,6 +4,7 @@
 //! and no async: a caller passes in the time and the random bytes. This is what lets every
 //! decision be tested with tables, and every plan be printed before it is applied.
 
+pub mod approval;
 pub mod channel;
 pub mod date;
 pub mod goal;

@@ -39,6 +39,16 @@ pub enum EngineError {
         /// The checks.
         why: String,
     },
+    /// The site's approval settings forbid it.
+    #[error("{act} {label}: {why}")]
+    Approval {
+        /// What was tried.
+        act: &'static str,
+        /// `name@N`, or what else it is about.
+        label: String,
+        /// Who or what is missing, and what to do.
+        why: String,
+    },
     /// The plan was refused; nothing was reserved.
     #[error("plan the clones")]
     Plan(#[from] PlanRefusal),

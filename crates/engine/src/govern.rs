@@ -99,9 +99,11 @@ impl Engine {
         verb: Verb,
         said: &Statement,
     ) -> Result<Governed, EngineError> {
-        let label = self.version_row(reference)?.label();
+        let row = self.version_row(reference)?;
+        let label = row.label();
         if verb == Verb::Publish {
             self.gate_publish(reference)?;
+            self.renew_report(&row, reference)?;
         }
         let operation = self.new_operation(verb.as_str(), &label, serde_json::Value::Null);
         let by = By {
@@ -182,6 +184,7 @@ impl Engine {
         })?;
         if row.state == State::Purged {
             self.refuse_doubtful_purge(tx, &row)?;
+            self.refuse_purge_by(tx, &row, by.actor)?;
         }
         row.changed_ms = self.now_ms();
         if let Some(said) = said {
@@ -192,6 +195,7 @@ impl Engine {
         row.operation = Some(by.operation);
         tx.update_version(&row)?;
         let advice = match verb {
+            Verb::Publish => self.who_approved(tx, &row)?,
             Verb::Deprecate | Verb::Obsolete | Verb::Revoke => row.governance.advice(row.state),
             _ => said
                 .and_then(|said| said.reason.clone())

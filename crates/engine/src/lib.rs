@@ -6,6 +6,7 @@
 //! by the names in the row. Starting up *is* recovery: [`Engine::recover`] runs the same steps
 //! for whatever a dead process left.
 
+mod approval;
 mod boot;
 mod born;
 mod build;
@@ -47,6 +48,9 @@ mod verify;
 mod version;
 mod work;
 
+pub use approval::{
+    ApprovalStanding, SaidOf, Spoken, ToSay, in_words as decision_in_words, verify_bundle,
+};
 pub use boot::{Boot, Teller};
 pub use build::Build;
 pub use change::Resize;

@@ -48,7 +48,7 @@ impl Engine {
         self.store.read(|tx| self.pack_of(tx))
     }
 
-    fn pack_of(&self, tx: &Tx<'_>) -> Result<(Pack, bool), EngineError> {
+    pub(crate) fn pack_of(&self, tx: &Tx<'_>) -> Result<(Pack, bool), EngineError> {
         match tx.setting(SETTING)?.filter(|text| !text.is_empty()) {
             Some(text) => Ok((parse(&text)?, true)),
             None => Ok((Pack::built_in(), false)),
@@ -306,7 +306,7 @@ impl Engine {
 }
 
 /// An error when the report refuses what was asked for.
-fn refuse(label: &str, report: &Report) -> Result<(), EngineError> {
+pub(crate) fn refuse(label: &str, report: &Report) -> Result<(), EngineError> {
     if !report.refused {
         return Ok(());
     }

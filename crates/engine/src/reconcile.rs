@@ -6,6 +6,7 @@
 //! committed, since nobody waits for it any more; changes of a guest or a version are finished.
 //! Nothing is touched that a living process works on.
 
+use crate::approval::SET;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::guest_op::Ask;
@@ -110,6 +111,7 @@ impl Engine {
             TAKE => self.recover_take(&work),
             "rescan" => self.take_in_sidecars(&work).map(|_| ()),
             "scrub" => self.recover_scrub(&work),
+            SET => self.finish_approval_set(&work),
             "freeze" => self.recover_freeze(&work, row),
             "build" | "import" | "seal" | "verify" => self.recover_version(&work, row),
             "remove" | "trash" | "restore_guest" | "rename" | "resize" | "flatten"

@@ -178,6 +178,9 @@ impl Engine {
             for one in sidecar.channel_moves {
                 tx.add_channel_move(&one.into_row(row.template_id))?;
             }
+            for one in sidecar.approvals {
+                tx.add_approval(&one.into_row(row.id))?;
+            }
             Ok(true)
         })
     }

@@ -25,7 +25,9 @@ use stampo_core::names::{ChannelName, GuestName, TemplateName};
 use stampo_core::plan::GuestPlan;
 use stampo_core::size::ByteSize;
 use stampo_image::{durable, regular};
-use stampo_store::{ChannelMoveRow, ExceptionRow, GuestRow, StoreError, Tx, VersionRow};
+use stampo_store::{
+    ApprovalRow, ChannelMoveRow, ExceptionRow, GuestRow, StoreError, Tx, VersionRow,
+};
 use std::path::{Path, PathBuf};
 
 /// The form of the files. A file of a higher form is refused, never guessed at.
@@ -34,6 +36,9 @@ pub(crate) const FORMAT: u32 = 1;
 /// The form of a version's sidecar that has reasons, dates, a hold or moves of channels. Whoever
 /// knows only the form before must not take such a version in without them.
 const GOVERNED_FORMAT: u32 = 2;
+
+/// The form of a version's sidecar that has what people signed about it, for the same reason.
+const APPROVED_FORMAT: u32 = 3;
 
 /// The name of a guest's sidecar in its directory.
 pub(crate) const GUEST: &str = "guest.json";
@@ -65,6 +70,9 @@ pub(crate) struct VersionSidecar {
     /// The moves of channels to and from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channel_moves: Vec<ChannelMoveSidecar>,
+    /// What people said about it, as they signed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalSidecar>,
     pub created_ms: i64,
     pub changed_ms: i64,
     pub verified_ms: Option<i64>,
@@ -91,6 +99,19 @@ pub(crate) struct ChannelMoveSidecar {
     pub actor: String,
     pub reason: String,
     pub at_ms: i64,
+}
+
+/// What somebody said, in a version's sidecar.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ApprovalSidecar {
+    pub id: String,
+    pub sequence: u32,
+    pub statement: String,
+    pub signature: String,
+    pub key: String,
+    pub report: String,
+    pub provenance: String,
+    pub actor: String,
 }
 
 /// A guest's sidecar.
@@ -199,9 +220,14 @@ pub(crate) fn version_sidecar(
     };
     let exceptions = tx.exceptions(row.id)?;
     let channel_moves = tx.moves_of_version(row.template_id, row.number)?;
+    let approvals = tx.approvals(row.id)?;
     let is_plain = row.governance.is_empty() && channel_moves.is_empty();
     Ok(Some(VersionSidecar {
-        format: if is_plain { FORMAT } else { GOVERNED_FORMAT },
+        format: match (is_plain, approvals.is_empty()) {
+            (_, false) => APPROVED_FORMAT,
+            (false, true) => GOVERNED_FORMAT,
+            (true, true) => FORMAT,
+        },
         id: row.id,
         template: row.template.clone(),
         number: row.number,
@@ -215,6 +241,7 @@ pub(crate) fn version_sidecar(
         exceptions: exceptions.into_iter().map(ExceptionSidecar::from).collect(),
         governance: row.governance.clone(),
         channel_moves: channel_moves.into_iter().map(Into::into).collect(),
+        approvals: approvals.into_iter().map(Into::into).collect(),
         created_ms: row.created_ms,
         changed_ms: row.changed_ms,
         verified_ms: row.verified_ms,
@@ -265,7 +292,7 @@ pub(crate) trait Sidecar: Serialize + DeserializeOwned {
 }
 
 impl Sidecar for VersionSidecar {
-    const NEWEST_FORMAT: u32 = GOVERNED_FORMAT;
+    const NEWEST_FORMAT: u32 = APPROVED_FORMAT;
 }
 
 impl Sidecar for GuestSidecar {}
@@ -343,6 +370,38 @@ impl ChannelMoveSidecar {
             actor: self.actor,
             reason: self.reason,
             at_ms: self.at_ms,
+        }
+    }
+}
+
+impl From<ApprovalRow> for ApprovalSidecar {
+    fn from(row: ApprovalRow) -> Self {
+        ApprovalSidecar {
+            id: row.id,
+            sequence: row.sequence,
+            statement: row.statement,
+            signature: row.signature,
+            key: row.key,
+            report: row.report,
+            provenance: row.provenance,
+            actor: row.actor,
+        }
+    }
+}
+
+impl ApprovalSidecar {
+    /// The row of what was said about this version.
+    pub(crate) fn into_row(self, version: VersionId) -> ApprovalRow {
+        ApprovalRow {
+            id: self.id,
+            version,
+            sequence: self.sequence,
+            statement: self.statement,
+            signature: self.signature,
+            key: self.key,
+            report: self.report,
+            provenance: self.provenance,
+            actor: self.actor,
         }
     }
 }

@@ -100,8 +100,12 @@ impl Engine {
             is_held: governance.hold.is_some(),
             is_past_end_of_life: governance.is_past_end_of_life(self.now_ms()),
             has_revoked_ancestor: revoked_ancestor(tx, row)?.is_some(),
-            // One administrator: whoever publishes has approved.
-            needs_approval: false,
+            needs_approval: match verb {
+                Verb::Approve | Verb::BreakGlass | Verb::Publish | Verb::Reinstate => {
+                    self.needs_approval(tx, row, verb)?
+                }
+                _ => false,
+            },
         })
     }
 
@@ -298,7 +302,10 @@ pub(crate) fn parent_label(row: &VersionRow) -> Option<&str> {
     row.origin.get("parent")?.as_str()
 }
 
-fn version_of_label(tx: &Tx<'_>, label: &str) -> Result<Option<VersionRow>, EngineError> {
+pub(crate) fn version_of_label(
+    tx: &Tx<'_>,
+    label: &str,
+) -> Result<Option<VersionRow>, EngineError> {
     let reference: VersionRef = label.parse()?;
     match (tx.template(&reference.template)?, reference.select) {
         (Some(template), VersionSelect::Number(number)) => {

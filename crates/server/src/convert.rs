@@ -1,5 +1,6 @@
 //! From the engine's types and rows to wire types.
 
+use crate::approvals;
 use crate::problem::problem;
 use stampo_api::{
     AuditRecord, Boot, Check, CheckStatus, Damage, Event, FactVerdict, Finding, GcReport,
@@ -40,7 +41,10 @@ pub(crate) fn version(engine: &Engine, row: &VersionRow) -> Reply<Version> {
         .store()
         .read(|tx| tx.guest_count(row.id))
         .map_err(store_problem)?;
-    version_with(engine, row, count)
+    Ok(Version {
+        approval: approvals::status(engine, row)?,
+        ..version_with(engine, row, count)?
+    })
 }
 
 /// As [`version`], with the number of guests known already.
@@ -59,6 +63,7 @@ pub(crate) fn version_with(engine: &Engine, row: &VersionRow, guests: usize) -> 
             .open_finding_count(row)
             .map_err(|error| problem(&error))?,
         governance: row.governance.clone(),
+        approval: None,
         channels: engine.channels_of(row).map_err(|error| problem(&error))?,
         revoked_ancestor: engine
             .revoked_ancestor_of(row)

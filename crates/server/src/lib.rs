@@ -4,6 +4,7 @@
 //! become problems, and what was refused or failed is in the audit.
 
 mod answer;
+mod approvals;
 mod channels;
 mod convert;
 mod diff;
@@ -17,6 +18,7 @@ mod pools;
 mod problem;
 mod tender;
 
+pub use approvals::verify_bundle;
 pub use local::Local;
 pub use open::{Opened, Purpose, open, tend};
 /// Must be the first thing that a program's `main` calls: it never returns in the sandboxed child

@@ -19,6 +19,7 @@ fn kind(error: &EngineError) -> Kind {
         EngineError::NotFound { .. } => Kind::NotFound,
         EngineError::Refused { .. }
         | EngineError::Policy { .. }
+        | EngineError::Approval { .. }
         | EngineError::Duplicate { .. }
         | EngineError::Unproven { .. }
         | EngineError::Rot { .. }
@@ -83,6 +84,14 @@ fn hints(error: &EngineError) -> Vec<String> {
             "stampo policy accept CHECK --version NAME@N --owner WHO --reason TEXT --until DATE"
                 .to_owned(),
         ],
+        EngineError::Approval { act, label, .. } => match *act {
+            "trust" => Vec::new(),
+            _ if label.contains('@') => vec![
+                format!("stampo template show {label}"),
+                "stampo approval show".to_owned(),
+            ],
+            _ => one("stampo approval show"),
+        },
         EngineError::Refused { label, source } => refusal_hints(label, source),
         EngineError::Plan(PlanRefusal::NotClonable { label, state, .. }) => match state {
             State::Draft => vec![format!("stampo template seal {label}")],
@@ -161,7 +170,11 @@ fn refusal_hints(label: &str, refusal: &Refusal) -> Vec<String> {
             format!("stampo template show {label}"),
             "build it again from a version that is not revoked".to_owned(),
         ],
-        Refusal::NotInThisState { .. } | Refusal::HasLinkedClones(_) | Refusal::NotApproved => {
+        Refusal::NotApproved => vec![
+            format!("stampo template show {label}"),
+            format!("stampo template submit {label}, and stampo template approve {label}"),
+        ],
+        Refusal::NotInThisState { .. } | Refusal::HasLinkedClones(_) => {
             vec![format!("stampo template show {label}")]
         }
     }

@@ -8,6 +8,7 @@
 //! What this room does *not* do: decide anything. State changes are computed by `stampo_core` and
 //! only recorded here.
 
+mod approvals;
 mod audit;
 mod channel_moves;
 mod channels;
@@ -32,6 +33,7 @@ mod templates;
 mod version_images;
 mod versions;
 
+pub use approvals::ApprovalRow;
 pub use audit::{AuditEntry, AuditRow};
 pub use channel_moves::ChannelMoveRow;
 pub use channels::ChannelRow;

@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -236,4 +236,22 @@ CREATE TABLE policy_exceptions (
     created_ms INTEGER NOT NULL,
     row_sum INTEGER
 );
+";
+
+/// What people said about versions, as they signed it. Who made a version is asked of the audit.
+const V9: &str = "
+CREATE TABLE approvals (
+    id TEXT PRIMARY KEY,
+    version_id TEXT NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+    sequence INTEGER NOT NULL,
+    statement TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    public_key TEXT NOT NULL,
+    report TEXT NOT NULL,
+    provenance TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    row_sum INTEGER
+);
+CREATE INDEX approvals_version ON approvals (version_id);
+CREATE INDEX audit_resource ON audit (resource);
 ";

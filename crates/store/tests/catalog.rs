@@ -377,7 +377,7 @@ fn a_catalog_of_before_gets_its_checksums() {
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
         .expect("tables");
-    const LATER: [&str; 8] = [
+    const LATER: [&str; 9] = [
         "scrubs",
         "pools",
         "leases",
@@ -386,6 +386,7 @@ fn a_catalog_of_before_gets_its_checksums() {
         "policy_inputs",
         "policy_reports",
         "policy_exceptions",
+        "approvals",
     ];
     let before = tables
         .iter()
@@ -400,7 +401,8 @@ fn a_catalog_of_before_gets_its_checksums() {
     raw.execute_batch(
         "DROP TABLE scrubs; DROP TABLE pools; DROP TABLE leases; DROP TABLE channels;
          DROP TABLE channel_moves; DROP TABLE policy_inputs; DROP TABLE policy_reports;
-         DROP TABLE policy_exceptions; DROP INDEX versions_due;
+         DROP TABLE policy_exceptions; DROP TABLE approvals; DROP INDEX audit_resource;
+         DROP INDEX versions_due;
          ALTER TABLE versions DROP COLUMN governance; ALTER TABLE versions DROP COLUMN due_ms;
          DROP INDEX guests_version; DROP INDEX guests_pooled; PRAGMA user_version = 2;",
     )

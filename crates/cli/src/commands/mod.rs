@@ -1,5 +1,6 @@
 //! One file per verb. Each turns its arguments into a request and prints the reply.
 
+mod approval;
 mod channel;
 mod clone;
 mod console;
@@ -18,6 +19,7 @@ mod policy;
 mod pool;
 mod power;
 mod run;
+mod sign;
 mod store;
 mod template;
 mod wait;
@@ -55,6 +57,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Problem> {
     match &command {
         Command::Completions(args) => return manual::completions(args),
         Command::Man(args) => return manual::pages(args),
+        Command::VerifyBundle(args) => return approval::verify(global.output, args),
         Command::Tend(args) if args.stay => {
             stampo_server::tend(global.home)?;
             return Ok(ExitCode::SUCCESS);
@@ -103,6 +106,8 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Resize(args) => guests::resize(session, &args),
         Command::Passport(args) => passport::run(session, &args),
         Command::Policy(command) => policy::run(session, command),
+        Command::Approval(command) => approval::run(session, &command),
+        Command::VerifyBundle(args) => approval::verify(session.global.output, &args),
         Command::Template(command) => template::run(session, command),
         Command::Sbom(args) => inside::sbom(session, &args),
         Command::Cve(args) => inside::cve(session, &args),

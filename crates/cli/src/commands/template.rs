@@ -1,6 +1,6 @@
 //! `template …`.
 
-use super::{Session, channel, diff, govern, inside};
+use super::{Session, approval, channel, diff, govern, inside};
 use crate::args::{
     AcceptArgs, BuildArgs, DiskBusArg, FirmwareArg, Format, ImportArgs, PsArgs, SealArgs,
     TemplateCommand,
@@ -11,6 +11,7 @@ use stampo_api::{
     AcceptRequest, BuildRequest, ImportRequest, Kind, Operation, Problem, Reply, SealRequest,
     Verification, Version,
 };
+use stampo_core::approval::Said;
 use stampo_core::hardware::{DiskBus, Firmware, Hardware};
 use stampo_core::names::VersionRef;
 use std::path::Path;
@@ -75,6 +76,35 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
             follow_version(session, &operation)
         }
         TemplateCommand::Accept(args) => accept(session, args),
+        TemplateCommand::Submit(args) => approval::say(
+            session,
+            &args.version,
+            Said::Submitted,
+            &args.comment,
+            &args.key,
+        ),
+        TemplateCommand::Approve(args) => approval::say(
+            session,
+            &args.version,
+            Said::Approved,
+            &args.comment,
+            &args.key,
+        ),
+        TemplateCommand::Reject(args) => approval::say(
+            session,
+            &args.version,
+            Said::Rejected,
+            &args.reason,
+            &args.key,
+        ),
+        TemplateCommand::BreakGlass(args) => approval::say(
+            session,
+            &args.version,
+            Said::BrokeGlass,
+            &args.reason,
+            &args.key,
+        ),
+        TemplateCommand::Bundle(args) => approval::bundle(session, &args),
         TemplateCommand::Publish(args) => govern::print(session, api.publish(&args.version)),
         TemplateCommand::Deprecate(args) => govern::deprecate(session, args),
         TemplateCommand::Obsolete(args) => govern::obsolete(session, args),

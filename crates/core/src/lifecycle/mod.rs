@@ -5,6 +5,7 @@
 //!    │                  └────── publish (solo) ────────↑ └──────── reinstate ────┘         │
 //!  failed            in_review → rejected → retired          retired ── restore ──→ sealed ┘
 //!
+//! sealed, in_review → approved                         when two people break the glass
 //! sealed … retired, rejected → revoked → purged         withdrawn by a person; nothing leads back
 //! draft … retired, revoked   → quarantined → purged     its bytes no longer match its image id
 //! ```
@@ -154,12 +155,14 @@ pub enum Verb {
     Fail,
     /// Identity was removed and the result proven: draft → sealed.
     Seal,
-    /// Ask for approval: sealed → in review.
+    /// Ask for approval: sealed → in review; again, when what was approved has changed.
     Submit,
     /// Approve: in review → approved.
     Approve,
     /// Refuse: in review or approved → rejected.
     Reject,
+    /// Let it be offered without the approvals that are missing: sealed or in review → approved.
+    BreakGlass,
     /// Offer for cloning: sealed or approved → published.
     Publish,
     /// Say that another should be used: published → deprecated; again, to say it anew.
@@ -182,13 +185,14 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 15] = [
+    pub const ALL: [Verb; 16] = [
         Verb::Finish,
         Verb::Fail,
         Verb::Seal,
         Verb::Submit,
         Verb::Approve,
         Verb::Reject,
+        Verb::BreakGlass,
         Verb::Publish,
         Verb::Deprecate,
         Verb::Obsolete,
@@ -209,6 +213,7 @@ impl Verb {
             Verb::Submit => "submit",
             Verb::Approve => "approve",
             Verb::Reject => "reject",
+            Verb::BreakGlass => "break-glass",
             Verb::Publish => "publish",
             Verb::Deprecate => "deprecate",
             Verb::Obsolete => "obsolete",
@@ -302,8 +307,15 @@ pub fn transition(from: State, verb: Verb, evidence: Evidence) -> Result<State, 
         (Verb::Finish, Building) => Ok(Draft),
         (Verb::Fail, Building) => Ok(Failed),
         (Verb::Seal, Draft) => Ok(Sealed),
-        (Verb::Submit, Sealed) => Ok(InReview),
-        (Verb::Approve, InReview) => Ok(Approved),
+        (Verb::Submit, Sealed | InReview | Approved) => Ok(InReview),
+        (Verb::Approve, InReview) => match evidence.needs_approval {
+            true => Err(Refusal::NotApproved),
+            false => Ok(Approved),
+        },
+        (Verb::BreakGlass, Sealed | InReview | Approved) => match evidence.needs_approval {
+            true => Err(Refusal::NotApproved),
+            false => Ok(Approved),
+        },
         (Verb::Reject, InReview | Approved) => Ok(Rejected),
         (Verb::Publish, Sealed | Approved) | (Verb::Reinstate, Deprecated | Obsolete) => {
             evidence.complete().map(|()| Published)

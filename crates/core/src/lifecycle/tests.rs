@@ -24,9 +24,10 @@ fn every_cell_of_the_machine_is_as_it_is_drawn() {
         (Verb::Finish, Building) => Some(Draft),
         (Verb::Fail, Building) => Some(Failed),
         (Verb::Seal, Draft) => Some(Sealed),
-        (Verb::Submit, Sealed) => Some(InReview),
+        (Verb::Submit, Sealed | InReview | Approved) => Some(InReview),
         (Verb::Approve, InReview) => Some(Approved),
         (Verb::Reject, InReview | Approved) => Some(Rejected),
+        (Verb::BreakGlass, Sealed | InReview | Approved) => Some(Approved),
         (Verb::Publish, Sealed | Approved) => Some(Published),
         (Verb::Deprecate, Published | Deprecated) => Some(Deprecated),
         (Verb::Obsolete, Published | Deprecated) => Some(Obsolete),
@@ -143,6 +144,19 @@ fn publishing_needs_complete_evidence() {
         transition(State::Sealed, Verb::Publish, PROVEN),
         Ok(State::Published)
     );
+}
+
+#[test]
+fn nothing_is_approved_while_approvals_are_missing() {
+    let missing = Evidence {
+        needs_approval: true,
+        ..PROVEN
+    };
+    for from in State::ALL {
+        for verb in [Verb::Approve, Verb::BreakGlass] {
+            assert!(transition(from, verb, missing).is_err(), "{from} {verb:?}");
+        }
+    }
 }
 
 #[test]

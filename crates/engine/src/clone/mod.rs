@@ -102,6 +102,7 @@ impl Engine {
             &mut Engine::random16,
         )?;
         plan.warnings.extend(self.gate_clone(tx, row)?);
+        plan.warnings.extend(self.gate_approval(tx, row)?);
         Ok(plan)
     }
 

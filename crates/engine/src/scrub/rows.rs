@@ -5,6 +5,7 @@
 //! | templates | the sidecars of its versions, which have its name |
 //! | versions, exceptions | the version's sidecar |
 //! | channel_moves | the sidecars of the versions that the channel was moved from and to |
+//! | approvals | the sidecar of the version; what was signed can't be made again |
 //! | channels | the channel's moves |
 //! | guests, host_names | the guest's sidecar |
 //! | nics | the guest's row |
@@ -46,7 +47,7 @@ impl Engine {
         let rank = |row: &DamagedRow| match row.table.as_str() {
             "templates" => 0,
             "versions" => 1,
-            "channel_moves" => 2,
+            "channel_moves" | "approvals" => 2,
             "guests" => 2,
             _ => 3,
         };
@@ -116,6 +117,7 @@ impl Engine {
                 mended("the sidecar of its version")
             }
             "channel_moves" => self.mend_channel_move(row),
+            "approvals" => self.mend_approval(row, key),
             "channels" => self.mend_channel(row),
             "guests" => {
                 self.mend_guest(key)?;
@@ -283,6 +285,47 @@ impl Engine {
             Err(EngineError::Conflict { .. }) => self.keep_row(row),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes what somebody signed back from the sidecar of its version. What no sidecar has goes: its
+    /// signature would not be right any more.
+    fn mend_approval(
+        &self,
+        row: &DamagedRow,
+        key: &str,
+    ) -> Result<(DamageOutcome, String), EngineError> {
+        let mut found = Vec::new();
+        for id in self.store.read(|tx| tx.version_ids())? {
+            let sidecar = self.sidecar_of_version(&id.to_string()).ok();
+            let approvals = sidecar.into_iter().flat_map(|sidecar| sidecar.approvals);
+            found.extend(
+                approvals
+                    .filter(|one| one.id == key)
+                    .map(|one| one.into_row(id)),
+            );
+        }
+        let gone = "its content has changed, and no sidecar has it: what was said is lost";
+        self.store.write_durably(|tx| {
+            tx.delete_damaged_row(row)?;
+            for one in &found {
+                tx.add_approval(one)?;
+            }
+            match found.is_empty() {
+                false => Ok(()),
+                true => {
+                    let detail = format!("row {key} of approvals: {gone}");
+                    self.audit(tx, "damage", "catalog", &detail)
+                }
+            }
+        })?;
+        Ok(match found.is_empty() {
+            true => (DamageOutcome::Kept, gone.to_owned()),
+            false => {
+                let why = "its content had changed; it was made again from the sidecar of its \
+                           version";
+                (DamageOutcome::Mended, why.to_owned())
+            }
+        })
     }
 
     /// Points a channel again as its newest move says.

@@ -140,6 +140,7 @@ impl Engine {
                 ("templates", None),
                 ("exceptions", None),
                 ("channel_moves", None),
+                ("approvals", Some(("version_id", row.id.to_string()))),
             ],
             sidecar,
         }))

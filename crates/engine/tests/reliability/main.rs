@@ -7,6 +7,7 @@
 //! Two tests use real machines: `real.rs` runs QEMU without anything to boot, and `speed.rs` asks
 //! for time.
 
+mod approval;
 mod beside;
 mod boot;
 mod cancel;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     trials.extend(instant::trials());
     trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
+    trials.extend(approval::trials());
     trials.extend(inside::trials());
     trials.extend(policy::trials());
     trials.extend(pools::trials());
