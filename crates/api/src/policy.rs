@@ -71,6 +71,9 @@ pub struct PolicyOutcome {
     pub severity: String,
     /// `audit`, `warn` or `enforce`.
     pub mode: String,
+    /// Where it follows, as in `publish` and `clone`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at: Vec<String>,
     /// `pass`, `warn`, `fail`, `unknown` or `not-applicable`.
     pub verdict: String,
     /// Why it matters.

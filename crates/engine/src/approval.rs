@@ -275,7 +275,7 @@ impl Engine {
         reference: &stampo_core::names::VersionRef,
     ) -> Result<(), EngineError> {
         let (settings, _) = self.approval_settings()?;
-        let is_judged = self.policy_pack()?.1;
+        let is_judged = self.pack_at(stampo_policy::Point::Publish)?.is_some();
         if settings.rule.asks() && !is_judged && row.image.is_some() {
             self.policy_check(reference, None)?;
         }

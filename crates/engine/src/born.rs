@@ -22,6 +22,7 @@ use stampo_image::durable;
 use stampo_image::identity::{LeafIndex, leaf_index};
 use stampo_image::pool::Again;
 use stampo_image::progress::Progress;
+use stampo_policy::Point;
 use stampo_store::{OperationRow, OperationState, VersionRow};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -98,6 +99,7 @@ impl Engine {
             flushed.map_err(EngineError::room("write the disk"))?;
             index.map_err(EngineError::room("take the digest of the disk"))
         })?;
+        self.gate_born(work, Point::Import, row, index.image_id(), staged)?;
         row.verified_ms = Some(self.now_ms());
         self.adopt_indexed_disk(work, row, staged, &index)
     }

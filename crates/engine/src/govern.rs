@@ -17,6 +17,7 @@ use stampo_core::lifecycle::{
     record, transition,
 };
 use stampo_core::names::VersionRef;
+use stampo_policy::Point;
 use stampo_store::{Tx, VersionRow};
 use std::collections::HashSet;
 
@@ -101,8 +102,15 @@ impl Engine {
     ) -> Result<Governed, EngineError> {
         let row = self.version_row(reference)?;
         let label = row.label();
+        let point = match verb {
+            Verb::Publish => Some(Point::Publish),
+            Verb::Retire | Verb::Purge => Some(Point::Delete),
+            _ => None,
+        };
+        if let Some(point) = point {
+            self.gate(point, &row)?;
+        }
         if verb == Verb::Publish {
-            self.gate_publish(reference)?;
             self.renew_report(&row, reference)?;
         }
         let operation = self.new_operation(verb.as_str(), &label, serde_json::Value::Null);

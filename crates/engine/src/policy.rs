@@ -2,16 +2,22 @@
 //! enforces is refused.
 //!
 //! `stampo-policy` judges; this file gives it the disk, the site's pack, the exceptions and the
-//! moment, and keeps what it was given, so that any verdict can be reproduced. A clone is decided
-//! about by the newest evidence that was recorded, without reading the disk. A site that has set no
-//! pack enforces nothing.
+//! moment, and keeps what it was given, so that any verdict can be reproduced. What follows from a
+//! verdict, and where, is in `gate.rs`. A site that has set no pack enforces nothing.
+
+mod exceptions;
+mod gate;
+
+pub(crate) use gate::refuse_at;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use exceptions::counting_exceptions;
 use stampo_core::names::VersionRef;
-use stampo_policy::exception::RawException;
-use stampo_policy::{Evidence, Exception, Mode, Pack, Report, Subject, evaluate, gather};
-use stampo_store::{PolicyExceptionRow, PolicyReportRow, Tx, VersionRow};
+use stampo_image::device::BlockDevice;
+use stampo_policy::{Evidence, Exception, Pack, Report, Subject, evaluate, gather};
+use stampo_store::{PolicyReportRow, Tx, VersionRow};
+use std::sync::Arc;
 
 /// The key of the site's pack among the settings.
 const SETTING: &str = "policy.pack";
@@ -49,7 +55,7 @@ impl Engine {
     }
 
     pub(crate) fn pack_of(&self, tx: &Tx<'_>) -> Result<(Pack, bool), EngineError> {
-        match tx.setting(SETTING)?.filter(|text| !text.is_empty()) {
+        match site_pack(tx)? {
             Some(text) => Ok((parse(&text)?, true)),
             None => Ok((Pack::built_in(), false)),
         }
@@ -78,19 +84,24 @@ impl Engine {
             Some(text) => parse(text)?,
             None => self.policy_pack()?.0,
         };
-        let evidence = self.gather_evidence(&row)?;
+        let evidence = self.gather_evidence(&row, self.open_image(&row)?)?;
         self.judge_policy(&row, &evidence, &pack)
     }
 
-    fn gather_evidence(&self, row: &VersionRow) -> Result<Evidence, EngineError> {
-        let label = row.label();
-        let mut evidence = gather(self.open_image(row)?)
-            .map_err(EngineError::room(format!("look into {label}")))?;
+    /// What a disk of a version tells, with what was accepted for it.
+    fn gather_evidence(
+        &self,
+        row: &VersionRow,
+        disk: Arc<dyn BlockDevice>,
+    ) -> Result<Evidence, EngineError> {
+        let look = format!("look into {}", row.label());
+        let mut evidence = gather(disk).map_err(EngineError::room(look))?;
         let accepted = self.store.read(|tx| tx.exceptions(row.id))?;
         evidence.accept(&crate::seal::exceptions(&accepted));
         Ok(evidence)
     }
 
+    /// Judges what was read, and records the report.
     fn judge_policy(
         &self,
         row: &VersionRow,
@@ -209,134 +220,11 @@ impl Engine {
         fresh.accepted.clone_from(&kept.accepted);
         Some(fresh.digest() == row.evidence)
     }
-
-    /// Records an exception.
-    pub fn policy_accept(&self, raw: RawException) -> Result<PolicyExceptionRow, EngineError> {
-        let act = format!("accept findings of {}", raw.check);
-        let exception = Exception::try_from(raw).map_err(|error| EngineError::Usage {
-            act: act.clone(),
-            why: error.to_string(),
-        })?;
-        if !exception.counts_at(self.now_ms() / 1000) {
-            let why = "it would have ended before it begins".to_owned();
-            return Err(EngineError::Usage { act, why });
-        }
-        let row = PolicyExceptionRow {
-            id: uuid::Uuid::from_bytes(Self::random16())
-                .simple()
-                .to_string(),
-            exception: json(&exception)?,
-            actor: self.settings.actor.clone(),
-            created_ms: self.now_ms(),
-        };
-        self.store.write_durably(|tx| {
-            tx.insert_policy_exception(&row)?;
-            let detail = exception.in_words();
-            self.audit(tx, "policy accept", exception.check(), &detail)?;
-            Ok::<_, EngineError>(())
-        })?;
-        Ok(row)
-    }
-
-    /// Takes an exception back.
-    pub fn policy_unaccept(&self, id: &str) -> Result<(), EngineError> {
-        self.store.write_durably(|tx| {
-            if tx.delete_policy_exception(id)? == 0 {
-                return Err(EngineError::NotFound {
-                    what: "exception",
-                    name: id.to_owned(),
-                });
-            }
-            self.audit(tx, "policy unaccept", id, "")?;
-            Ok(())
-        })
-    }
-
-    /// Every exception.
-    pub fn policy_exceptions(&self) -> Result<Vec<PolicyExceptionRow>, EngineError> {
-        Ok(self.store.read(|tx| tx.policy_exceptions())?)
-    }
-
-    /// Judges a version by the site's pack before it is published: its disk is read anew. Nothing
-    /// is done where the site has no pack.
-    pub(crate) fn gate_publish(&self, reference: &VersionRef) -> Result<(), EngineError> {
-        let (pack, is_site) = self.policy_pack()?;
-        if !is_site {
-            return Ok(());
-        }
-        let row = self.version_row(reference)?;
-        let evidence = self.gather_evidence(&row)?;
-        let judged = self.judge_policy(&row, &evidence, &pack)?;
-        refuse(&row.label(), &judged.report)
-    }
-
-    /// Judges a version by the site's pack before it is cloned, from the newest evidence that was
-    /// recorded: no disk is read. What the pack wants to be told is returned.
-    pub(crate) fn gate_clone(
-        &self,
-        tx: &Tx<'_>,
-        row: &VersionRow,
-    ) -> Result<Vec<String>, EngineError> {
-        let (pack, is_site) = self.pack_of(tx)?;
-        let counts = |mode| mode != Mode::Audit;
-        if !is_site || !(counts(pack.mode) || pack.rules.iter().any(|rule| counts(rule.mode))) {
-            return Ok(Vec::new());
-        }
-        let label = row.label();
-        let Some(body) = tx.newest_policy_evidence(row.id)? else {
-            let is_enforced = pack.rules.iter().any(|rule| rule.mode == Mode::Enforce);
-            let why = "it was never looked into: stampo policy check".to_owned();
-            return match is_enforced {
-                true => Err(EngineError::Policy { label, why }),
-                false => Ok(vec![format!("{label}: {why}")]),
-            };
-        };
-        let evidence: Evidence =
-            serde_json::from_str(&body).map_err(EngineError::room("read the evidence"))?;
-        let exceptions = counting_exceptions(tx)?;
-        let image = image_of(row);
-        let subject = Subject::new(&label, &image, &exceptions);
-        let report = evaluate(&evidence, &pack, &subject, self.now_ms() / 1000);
-        refuse(&label, &report)?;
-        Ok(report
-            .warned()
-            .map(|o| format!("{label}: {}: {}", o.check, o.verdict.as_str()))
-            .collect())
-    }
 }
 
-/// An error when the report refuses what was asked for.
-pub(crate) fn refuse(label: &str, report: &Report) -> Result<(), EngineError> {
-    if !report.refused {
-        return Ok(());
-    }
-    let refusing: Vec<String> = report
-        .refusing()
-        .map(|outcome| format!("{} ({})", outcome.check, outcome.verdict.as_str()))
-        .collect();
-    let why = match refusing.is_empty() {
-        true => "no check applied to it".to_owned(),
-        false => refusing.join(", "),
-    };
-    Err(EngineError::Policy {
-        label: label.to_owned(),
-        why,
-    })
-}
-
-/// The exceptions of the catalog. A row that is not as it was written accepts nothing, and since it
-/// could be any of them, none does.
-fn counting_exceptions(tx: &Tx<'_>) -> Result<Vec<Exception>, EngineError> {
-    if tx.has_damage("policy_exceptions", None)? {
-        return Ok(Vec::new());
-    }
-    let rows = tx.policy_exceptions()?;
-    let read = |row: PolicyExceptionRow| serde_json::from_value(row.exception);
-    let exceptions = rows
-        .into_iter()
-        .map(read)
-        .collect::<Result<Vec<Exception>, _>>();
-    exceptions.map_err(EngineError::room("read the exceptions"))
+/// The text of the site's pack.
+fn site_pack(tx: &Tx<'_>) -> Result<Option<String>, EngineError> {
+    Ok(tx.setting(SETTING)?.filter(|text| !text.is_empty()))
 }
 
 /// The id of the image of a version; empty when it has none.

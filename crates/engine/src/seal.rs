@@ -24,6 +24,7 @@ use stampo_image::device::{BlockDevice, Recording, Unflushed};
 use stampo_image::durable;
 use stampo_image::identity::{self, LeafIndex};
 use stampo_image::raw::RawFile;
+use stampo_policy::Point;
 use stampo_store::{ExceptionRow, VersionRow};
 use std::ops::Range;
 use std::path::Path;
@@ -204,6 +205,7 @@ impl Engine {
         let proof = checked?;
         flushed.map_err(EngineError::room("write the sealed disk"))?;
         let index = self.digest_of_sealed(work, &label, &before, &copy, &outcome)?;
+        self.gate_born(work, Point::Seal, &row, index.image_id(), &copy)?;
         // Only the draft's bytes were read as a whole, if ever.
         row.verified_ms = None;
         row.proof =

@@ -4,9 +4,9 @@ use crate::check::{Check, EDITION, Test, Verdict, When};
 use crate::evidence::Evidence;
 use crate::exception::Exception;
 use crate::inquiry::{Answer, Found, Inquiry, Level};
-use crate::pack::{Pack, Rule};
+use crate::pack::{Mode, Pack, Rule};
 use crate::report::{About, Finding, Outcome, PackUsed, Report, SCHEMA, weight};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most findings of one check that are told one by one.
 const MAX_FINDINGS: usize = 100;
@@ -60,6 +60,10 @@ pub fn evaluate(evidence: &Evidence, pack: &Pack, subject: &Subject<'_>, at_s: i
             name: pack.name.clone(),
             version: pack.version.clone(),
             digest: pack.digest(),
+            enforced_at: match pack.mode {
+                Mode::Enforce => pack.at.clone(),
+                _ => BTreeSet::new(),
+            },
         },
         evidence: evidence.digest(),
         edition: EDITION,
@@ -76,8 +80,8 @@ pub fn evaluate(evidence: &Evidence, pack: &Pack, subject: &Subject<'_>, at_s: i
         .map(|outcome| outcome.verdict)
         .max_by_key(|v| weight(*v));
     report.verdict = worst.filter(|_| !nothing).unwrap_or(Verdict::Fail);
-    report.refused =
-        report.refusing().next().is_some() || (nothing && pack.mode == crate::pack::Mode::Enforce);
+    let is_enforced = pack.mode == Mode::Enforce;
+    report.refused = report.refusing().next().is_some() || (nothing && is_enforced);
     report
 }
 
@@ -122,6 +126,7 @@ impl Judge<'_> {
             title: check.title.to_owned(),
             severity: rule.severity,
             mode: rule.mode,
+            at: rule.at.clone(),
             verdict,
             rationale: check.rationale.to_owned(),
             remedy: check.remedy_for(self.subject.name),

@@ -17,11 +17,13 @@ pub mod exception;
 pub mod export;
 mod inquiry;
 pub mod pack;
+pub mod point;
 pub mod report;
 
 pub use check::{Check, Severity, Verdict, When, check, checks};
 pub use evaluate::{Subject, evaluate};
-pub use evidence::{Evidence, gather, gather_tree};
+pub use evidence::{Evidence, digest, gather, gather_tree};
 pub use exception::Exception;
 pub use pack::{Mode, Pack, PackError};
+pub use point::Point;
 pub use report::Report;

@@ -7,8 +7,9 @@
 use crate::check::{self, Check, Default as ParamDefault, Severity};
 use crate::evidence::digest;
 use crate::exception::{Exception, ExceptionError, RawException};
+use crate::point::Point;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What every pack says it is.
 pub const SCHEMA: &str = "stampo.policy-pack/1";
@@ -69,6 +70,8 @@ pub struct Rule {
     pub severity: Severity,
     /// What follows.
     pub mode: Mode,
+    /// When it follows.
+    pub at: BTreeSet<Point>,
     /// Its parameters.
     pub params: Params,
 }
@@ -82,6 +85,8 @@ pub struct Pack {
     pub version: String,
     /// What follows when nothing of the pack applied, and from checks that say nothing else.
     pub mode: Mode,
+    /// When it follows, where a check says nothing else.
+    pub at: BTreeSet<Point>,
     /// The checks, in the order of the table.
     pub rules: Vec<Rule>,
     /// Findings that were accepted.
@@ -134,6 +139,8 @@ struct RawPack {
     description: Option<String>,
     #[serde(default)]
     mode: Mode,
+    #[serde(default = "Point::by_default")]
+    at: BTreeSet<Point>,
     #[serde(default)]
     base: Base,
     #[serde(default)]
@@ -162,6 +169,8 @@ struct RawRule {
     severity: Option<Severity>,
     #[serde(default)]
     mode: Option<Mode>,
+    #[serde(default)]
+    at: Option<BTreeSet<Point>>,
     #[serde(default)]
     with: BTreeMap<String, ParamValue>,
 }
@@ -204,13 +213,17 @@ impl Pack {
                 return Err(PackError::Length(what.to_owned()));
             }
         }
+        if raw.at.is_empty() {
+            return Err(PackError::Length("at".to_owned()));
+        }
         if raw.exceptions.len() > MAX_EXCEPTIONS {
             return Err(PackError::Length("the list of exceptions".to_owned()));
         }
         let exceptions = raw.exceptions.into_iter().map(Exception::try_from);
         Ok(Pack {
             mode: raw.mode,
-            rules: rules(raw.mode, &raw.base, raw.checks)?,
+            rules: rules(raw.mode, &raw.at, &raw.base, raw.checks)?,
+            at: raw.at,
             exceptions: exceptions.collect::<Result<_, _>>()?,
             name: raw.name,
             version: raw.version,
@@ -221,15 +234,25 @@ impl Pack {
     /// BLAKE3 over what the pack means, in hexadecimal: spaces and comments do not count. The
     /// exceptions count too.
     pub fn digest(&self) -> String {
-        let rule = |rule: &Rule| (rule.check.id, rule.severity, rule.mode, rule.params.clone());
+        let rule = |rule: &Rule| {
+            let params = rule.params.clone();
+            (
+                rule.check.id,
+                rule.severity,
+                rule.mode,
+                rule.at.clone(),
+                params,
+            )
+        };
         let rules: Vec<_> = self.rules.iter().map(rule).collect();
-        let head = (SCHEMA, &self.name, &self.version, self.mode);
+        let head = (SCHEMA, &self.name, &self.version, self.mode, &self.at);
         digest(&(head, rules, &self.exceptions, check::EDITION))
     }
 }
 
 fn rules(
     mode: Mode,
+    at: &BTreeSet<Point>,
     base: &Base,
     mut named: BTreeMap<String, RawRule>,
 ) -> Result<Vec<Rule>, PackError> {
@@ -237,11 +260,12 @@ fn rules(
     for check in check::checks() {
         let said = named.remove(check.id);
         match said {
-            Some(said) if said.enabled => rules.push(rule(check, mode, said)?),
+            Some(said) if said.enabled => rules.push(rule(check, mode, at, said)?),
             None if *base == Base::All => rules.push(Rule {
                 check,
                 severity: check.severity,
                 mode,
+                at: at.clone(),
                 params: defaults(check),
             }),
             _ => {}
@@ -253,7 +277,15 @@ fn rules(
     }
 }
 
-fn rule(check: &'static Check, mode: Mode, said: RawRule) -> Result<Rule, PackError> {
+fn rule(
+    check: &'static Check,
+    mode: Mode,
+    at: &BTreeSet<Point>,
+    said: RawRule,
+) -> Result<Rule, PackError> {
+    if said.at.as_ref().is_some_and(BTreeSet::is_empty) {
+        return Err(PackError::Length(format!("at of {}", check.id)));
+    }
     let mut params = defaults(check);
     for (name, value) in said.with {
         let known = params.get(&name);
@@ -278,6 +310,7 @@ fn rule(check: &'static Check, mode: Mode, said: RawRule) -> Result<Rule, PackEr
         check,
         severity: said.severity.unwrap_or(check.severity),
         mode: said.mode.unwrap_or(mode),
+        at: said.at.unwrap_or_else(|| at.clone()),
         params,
     })
 }

@@ -6,8 +6,9 @@
 use crate::check::{Severity, Verdict};
 use crate::evidence::digest;
 use crate::pack::Mode;
+use crate::point::Point;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What every report says it is.
 pub const SCHEMA: &str = "stampo.policy-report/1";
@@ -30,6 +31,9 @@ pub struct PackUsed {
     pub version: String,
     /// Its digest.
     pub digest: String,
+    /// Where nothing that applies is refused: the pack is enforced there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub enforced_at: BTreeSet<Point>,
 }
 
 /// One thing that is not as it should be.
@@ -58,6 +62,9 @@ pub struct Outcome {
     pub severity: Severity,
     /// What follows when it fails or is unknown.
     pub mode: Mode,
+    /// When it follows.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub at: BTreeSet<Point>,
     /// How it ended.
     pub verdict: Verdict,
     /// Why it matters.
@@ -125,21 +132,38 @@ impl Report {
         open
     }
 
-    /// Checks that are to be told to whoever uses the version: those in the mode `warn` that failed
-    /// or are unknown.
-    pub fn warned(&self) -> impl Iterator<Item = &Outcome> {
-        self.outcomes.iter().filter(|outcome| {
-            outcome.mode == Mode::Warn
-                && matches!(outcome.verdict, Verdict::Fail | Verdict::Unknown)
-        })
+    /// Checks that are to be told at this point: those in the mode `warn` that failed or are
+    /// unknown.
+    pub fn warned_at(&self, point: Point) -> impl Iterator<Item = &Outcome> {
+        self.bad(Mode::Warn)
+            .filter(move |outcome| outcome.at.contains(&point))
     }
 
-    /// Checks for which what was asked for is refused.
+    /// Checks for which something is refused.
     pub fn refusing(&self) -> impl Iterator<Item = &Outcome> {
-        self.outcomes.iter().filter(|outcome| {
-            outcome.mode == Mode::Enforce
-                && matches!(outcome.verdict, Verdict::Fail | Verdict::Unknown)
-        })
+        self.bad(Mode::Enforce)
+    }
+
+    /// Why it is refused at this point; `None` when it is not.
+    pub fn refusal_at(&self, point: Point) -> Option<String> {
+        let here = self
+            .refusing()
+            .filter(|outcome| outcome.at.contains(&point));
+        let checks: Vec<String> = here
+            .map(|outcome| format!("{} ({})", outcome.check, outcome.verdict.as_str()))
+            .collect();
+        match checks.is_empty() {
+            false => Some(checks.join(", ")),
+            true => (self.nothing_applied() && self.pack.enforced_at.contains(&point))
+                .then(|| "no check applied to it".to_owned()),
+        }
+    }
+
+    fn bad(&self, mode: Mode) -> impl Iterator<Item = &Outcome> {
+        let is_bad =
+            |outcome: &Outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Unknown);
+        let outcomes = self.outcomes.iter();
+        outcomes.filter(move |outcome| outcome.mode == mode && is_bad(outcome))
     }
 
     /// Whether no check applied. Such a report has failed.

@@ -71,6 +71,36 @@ fn the_guide_has_the_table_of_the_code() {
     );
 }
 
+/// What is above the table of points.
+const POINTS_BEGIN: &str = "<!-- the table of points: made from the code -->\n";
+
+#[test]
+fn the_guide_has_the_table_of_points() {
+    let mut table = "\n| Point | Asked by | What is judged | By default | After a refusal |\n\
+                     |---|---|---|---|---|\n"
+        .to_owned();
+    for row in stampo_policy::point::POINTS {
+        let by_default = if row.by_default { "yes" } else { "no" };
+        let (point, looks) = (row.point.as_str(), row.looks.as_str());
+        let (commands, refused) = (row.commands, row.refused);
+        writeln!(
+            table,
+            "| {point} | {commands} | {looks} | {by_default} | {refused} |"
+        )
+        .expect("to memory");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/conformity.md");
+    let guide = std::fs::read_to_string(&path).expect("the guide");
+    let (head, rest) = guide.split_once(POINTS_BEGIN).expect("its place");
+    let (found, tail) = rest.split_once("\nWhat is judged from").expect("its end");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let page = format!("{head}{POINTS_BEGIN}{table}\nWhat is judged from{tail}");
+        std::fs::write(&path, page).expect("write the guide");
+        return;
+    }
+    assert_eq!(found, table);
+}
+
 #[test]
 fn the_guide_s_pack_is_a_pack() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/conformity.md");

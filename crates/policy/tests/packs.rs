@@ -94,7 +94,8 @@ fn only_what_is_enforced_refuses() {
             (Verdict::Fail, refused),
             "{mode}"
         );
-        assert_eq!(report.warned().count(), usize::from(mode == "warn"));
+        let warned = report.warned_at(stampo_policy::Point::Clone).count();
+        assert_eq!(warned, usize::from(mode == "warn"));
         assert!(!report_by(&good(), &pack, NOW_S).refused);
     }
 }
@@ -257,4 +258,50 @@ fn what_was_accepted_with_the_proof_is_accepted_here() {
         of(&report(&tree), "identity.ssh-host-keys").verdict,
         Verdict::Fail
     );
+}
+
+#[test]
+fn a_rule_counts_where_the_pack_says() {
+    use stampo_policy::Point;
+    let tree = good().file_as("/opt/app", "x", stampo_guest::fs::Owner::root(0o4755));
+    let refused = |text: &str| {
+        let report = report_by(&tree, &pack(text), NOW_S);
+        let all = stampo_policy::point::POINTS.iter().map(|row| row.point);
+        all.filter(|point| report.refusal_at(*point).is_some())
+            .collect::<Vec<_>>()
+    };
+    let rule = "checks: {files.setuid: {mode: enforce}}\n";
+    let usual = [Point::Submit, Point::Publish, Point::Clone, Point::Freeze];
+    assert_eq!(refused(rule), usual);
+    assert_eq!(
+        refused(&format!("at: [seal, delete]\n{rule}")),
+        [Point::Seal, Point::Delete]
+    );
+    let own = "at: [seal]\nchecks: {files.setuid: {mode: enforce, at: [export]}}\n";
+    assert_eq!(refused(own), [Point::Export]);
+    let nothing = "mode: enforce\nbase: none\nat: [import]\n";
+    assert_eq!(refused(nothing), [Point::Import], "where nothing applied");
+    for wrong in [
+        "at: []\n",
+        "at: [boot]\n",
+        "checks: {files.setuid: {at: []}}\n",
+    ] {
+        assert!(!refusal(&format!("{HEAD}{wrong}")).is_empty(), "{wrong}");
+    }
+    assert_ne!(
+        pack(rule).digest(),
+        pack(&format!("at: [seal]\n{rule}")).digest()
+    );
+}
+
+#[test]
+fn a_verdict_holds_for_all_of_its_day() {
+    let evidence = gather_tree(&good());
+    let day_s = NOW_S.div_euclid(86_400) * 86_400;
+    let subject = Subject::new("web@3", "i", &[]);
+    for day in (0..6000).step_by(7) {
+        let start = day_s + day * 86_400;
+        let at = |at_s| evaluate(&evidence, &Pack::built_in(), &subject, at_s).outcomes;
+        assert_eq!(at(start), at(start + 86_399), "{day}");
+    }
 }

@@ -1,5 +1,5 @@
-//! Tables `policy_inputs`, `policy_reports` and `policy_exceptions`: what was judged, by which rules,
-//! with which result, and which findings somebody accepted.
+//! Tables `policy_inputs`, `policy_reports`, `policy_exceptions` and `policy_decisions`: what was
+//! judged, by which rules, with which result, which findings somebody accepted, and what followed.
 //!
 //! A report keeps everything that it was made of, so that it can be made again: evidence and packs
 //! are kept once, under their digests. Rows are only added, but for exceptions that are taken back.
@@ -114,15 +114,43 @@ impl Tx<'_> {
         collect(&mut statement, params![version, limit], report_row)
     }
 
-    /// The newest evidence of these bytes: its body.
-    pub fn newest_policy_evidence(&self, version: VersionId) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT body FROM policy_inputs WHERE digest =
-                   (SELECT evidence FROM policy_reports WHERE version_id = ?1
-                    ORDER BY at_s DESC, rowid DESC LIMIT 1)";
-        let found = self
-            .sql
-            .query_row(sql, [version.to_string()], |row| row.get(0));
+    /// The digest of the newest evidence of a version's bytes.
+    pub fn newest_policy_evidence(
+        &self,
+        version: VersionId,
+        image: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT evidence FROM policy_reports WHERE version_id = ?1 AND image_id = ?2
+                   ORDER BY at_s DESC, rowid DESC LIMIT 1";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let found = statement.query_row(params![version.to_string(), image], |row| row.get(0));
         Ok(found.optional()?)
+    }
+
+    /// A decision that was remembered, unless it is damaged.
+    pub fn policy_decision(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let sql = format!(
+            "SELECT decision FROM policy_decisions WHERE key = ?1 AND NOT ({})",
+            self.damage_of("policy_decisions")?
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// Remembers a decision for its day; those of days before are forgotten.
+    pub fn put_policy_decision(
+        &self,
+        key: &str,
+        day_s: i64,
+        decision: &str,
+    ) -> Result<(), StoreError> {
+        let old = "DELETE FROM policy_decisions WHERE day_s < ?1";
+        self.sql.execute(old, [day_s])?;
+        self.sql.execute(
+            "INSERT OR REPLACE INTO policy_decisions (key, day_s, decision) VALUES (?1, ?2, ?3)",
+            params![key, day_s, decision],
+        )?;
+        Ok(())
     }
 
     /// Records an exception.

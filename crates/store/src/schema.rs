@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -254,4 +254,15 @@ CREATE TABLE approvals (
 );
 CREATE INDEX approvals_version ON approvals (version_id);
 CREATE INDEX audit_resource ON audit (resource);
+";
+
+/// Decisions by a site's pack, which can be made again at any time.
+const V10: &str = "
+CREATE TABLE policy_decisions (
+    key TEXT PRIMARY KEY,
+    day_s INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    row_sum INTEGER
+);
+CREATE INDEX policy_decisions_day ON policy_decisions (day_s);
 ";

@@ -19,6 +19,7 @@ use stampo_attest::statement::{Approval, Statement};
 use stampo_core::approval::{Decision, Moment, Principal, Said, decide, vote_counts};
 use stampo_core::lifecycle::{StatementError, Verb, check_reason, transition};
 use stampo_core::names::VersionRef;
+use stampo_policy::Point;
 use stampo_store::{ApprovalRow, OperationRow, Tx, VersionRow};
 
 /// How long after it was made a statement can be brought back, in milliseconds.
@@ -78,7 +79,7 @@ impl Engine {
         if matches!(said, Said::Submitted | Said::BrokeGlass) && row.image.is_some() {
             let judged = self.policy_check(reference, None)?;
             if said == Said::Submitted {
-                crate::policy::refuse(&row.label(), &judged.report)?;
+                crate::policy::refuse_at(Point::Submit, &row.label(), &judged.report)?;
             }
         }
         let now_ms = self.now_ms();

@@ -39,6 +39,7 @@ use stampo_core::plan::{
     ClonePlan, CloneSpec, GuestPlan, HostFacts, PlanRefusal, VersionFacts, plan_clone,
 };
 use stampo_image::durable;
+use stampo_policy::Point;
 use stampo_store::{GuestRow, OperationRow, OperationState, Tx, VersionRow};
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -70,8 +71,10 @@ impl Engine {
         pattern: &NamePattern,
         spec: &CloneSpec,
     ) -> Result<ClonePlan, EngineError> {
+        let find = |tx: &Tx<'_>| self.find_version(tx, version, Bare::Clonable);
+        self.remember_decision(Point::Clone, &self.store.read(find)?)?;
         let plan = self.store.read(|tx| {
-            let row = self.find_version(tx, version, Bare::Clonable)?;
+            let row = find(tx)?;
             self.plan_in(tx, &row, pattern, spec, ground)
         })?;
         self.preflight(&plan)?;
@@ -101,7 +104,7 @@ impl Engine {
             &inventory,
             &mut Engine::random16,
         )?;
-        plan.warnings.extend(self.gate_clone(tx, row)?);
+        plan.warnings.extend(self.gate_in(tx, Point::Clone, row)?);
         plan.warnings.extend(self.gate_approval(tx, row)?);
         Ok(plan)
     }

@@ -30,6 +30,7 @@ use stampo_driver::{
 };
 use stampo_image::durable;
 use stampo_image::overlay::create_overlay;
+use stampo_policy::Point;
 use stampo_store::{OperationRow, OperationState, Tx, VersionRow};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -85,6 +86,7 @@ impl Engine {
                 why: "memory images can't be made here; see: stampo doctor".to_owned(),
             });
         }
+        self.gate(Point::Freeze, &self.version_row(reference)?)?;
         let hidden = GuestId(Uuid::new_v4());
         // Durably: without its operation nobody would find the hidden guest again.
         let freeze = self.store.write_durably(|tx| {

@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::names::VersionRef;
 use stampo_inventory::bom::{Subject, cyclonedx, spdx};
+use stampo_policy::Point;
 
 /// The form of a bill of materials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,7 @@ impl Engine {
         form: BomForm,
     ) -> Result<serde_json::Value, EngineError> {
         let (row, inventory) = self.inventory(reference)?;
+        self.gate(Point::Export, &row)?;
         let seconds = row.created_ms.div_euclid(1000);
         let created = stampo_core::date::text(seconds * 1000);
         let subject = Subject {

@@ -2,8 +2,10 @@
 
 use crate::home::*;
 use libtest_mimic::Trial;
+use stampo_core::lifecycle::{State, Verb};
 use stampo_core::names::NamePattern;
-use stampo_engine::{Engine, EngineError};
+use stampo_engine::{BomForm, Engine, EngineError};
+use stampo_policy::Point;
 use stampo_policy::exception::RawException;
 
 /// A pack that enforces one check, which the filesystem of these tests fails or passes.
@@ -32,6 +34,13 @@ pub fn trials() -> Vec<Trial> {
         trial("what_a_site_enforces_is_not_cloned", cloning),
         trial("a_site_without_a_pack_refuses_nothing", nothing),
         trial("an_exception_lets_through_until_it_is_damaged", exceptions),
+        trial("each_point_asks_and_no_other", points),
+        trial(
+            "a_decision_is_remembered_until_something_changes",
+            decisions,
+        ),
+        trial("a_decision_from_memory_takes_no_time", speed),
+        trial("what_was_read_of_other_bytes_is_no_evidence", other_bytes),
         trial("a_recorded_report_comes_out_again", replay),
     ]
 }
@@ -164,4 +173,174 @@ fn replay() {
         )
         .expect("changed");
     assert!(!engine.policy_replay(&first.id).expect("kept").is_same);
+}
+
+/// What comes to each point, and how to see that nothing was done.
+type Act = fn(&Engine) -> Result<(), EngineError>;
+type AtPoint = (Point, fn() -> Home, Act);
+const ACTS: [AtPoint; 7] = [
+    (Point::Import, Home::empty, |engine| {
+        import(engine, "db", source()).map(drop)
+    }),
+    (Point::Seal, Home::draft, |engine| {
+        seal(engine, "web@1").map(drop)
+    }),
+    (Point::Publish, sealed_home, |engine| {
+        publish(engine, "web@1").map(drop)
+    }),
+    (Point::Clone, checked_home, |engine| {
+        clone(engine, "app", &spec()).map(drop)
+    }),
+    (Point::Freeze, Home::published, crate::cases::freeze),
+    (Point::Delete, Home::published, |engine| {
+        engine
+            .change_version(&reference("web@1"), Verb::Retire)
+            .map(drop)
+    }),
+    (Point::Export, Home::published, |engine| {
+        let form = BomForm::CycloneDx;
+        engine
+            .bill_of_materials(&reference("web@1"), form)
+            .map(drop)
+    }),
+];
+
+fn sealed_home() -> Home {
+    let home = Home::empty();
+    sealed(&home);
+    home
+}
+
+fn checked_home() -> Home {
+    let home = Home::published();
+    let checked = home.engine().policy_check(&reference("web@1"), None);
+    checked.expect("checked");
+    home
+}
+
+/// What can be seen of a home: states of versions, guests, memory images.
+fn seen(engine: &Engine) -> (Vec<(String, State)>, usize) {
+    let store = engine.store();
+    let versions = store.read(|tx| tx.versions()).expect("versions");
+    let guests = store.read(|tx| tx.guests()).expect("guests");
+    let states = versions.iter().map(|row| (row.label(), row.state));
+    (states.collect(), guests.len())
+}
+
+fn points() {
+    for (point, home, act) in ACTS {
+        let home = home();
+        let engine = home.engine();
+        set(
+            &engine,
+            &format!(
+                "software.guest-agent: {{mode: enforce, at: [{}]}}",
+                point.as_str()
+            ),
+        );
+        let before = seen(&engine);
+        assert_refused(act(&engine), "software.guest-agent");
+        assert_eq!(seen(&engine), before, "{point:?}: nothing was done");
+        let others: Vec<&str> = stampo_policy::point::POINTS
+            .iter()
+            .filter(|row| row.point != point)
+            .map(|row| row.point.as_str())
+            .collect();
+        set(
+            &engine,
+            &format!(
+                "software.guest-agent: {{mode: enforce, at: [{}]}}",
+                others.join(", ")
+            ),
+        );
+        act(&engine).unwrap_or_else(|error| panic!("{point:?}: {error}"));
+    }
+}
+
+/// How many decisions the catalog remembers.
+fn remembered(home: &Home) -> i64 {
+    let catalog = rusqlite::Connection::open(home.path().join("catalog.db")).expect("opens");
+    let sql = "SELECT count(*) FROM policy_decisions";
+    catalog
+        .query_row(sql, [], |row| row.get(0))
+        .expect("a count")
+}
+
+fn decisions() {
+    let home = checked_home();
+    let engine = home.engine();
+    set(&engine, PASSES);
+    let plan = || engine.plan_clones(&reference("web@1"), &NamePattern::new("app"), &spec());
+    plan().expect("it passes");
+    plan().expect("it passes again");
+    assert_eq!(remembered(&home), 1);
+    set(&engine, FAILS);
+    assert_refused(plan(), "software.guest-agent");
+    assert_refused(plan(), "software.guest-agent");
+    assert_eq!(remembered(&home), 2, "another pack, another decision");
+    let raw = RawException {
+        check: "software.guest-agent".into(),
+        subject: "web@1".into(),
+        path: None,
+        owner: "ann".into(),
+        reason: "a lab".into(),
+        expires: "2999-12-31".into(),
+    };
+    let row = engine.policy_accept(raw).expect("accepted");
+    plan().expect("accepted");
+    engine.policy_unaccept(&row.id).expect("taken back");
+    assert_refused(plan(), "software.guest-agent");
+    let catalog = rusqlite::Connection::open(home.path().join("catalog.db")).expect("opens");
+    let good = r#"{"refusal":null,"warnings":[]}"#;
+    catalog
+        .execute_batch(&format!(
+            "DROP TRIGGER policy_decisions_updated;
+             UPDATE policy_decisions SET decision = '{good}';"
+        ))
+        .expect("changed");
+    assert_refused(plan(), "software.guest-agent");
+    // Those of another day are forgotten when the next is remembered.
+    catalog
+        .execute_batch("UPDATE policy_decisions SET day_s = day_s - 86400")
+        .expect("changed");
+    set(&engine, WARNS);
+    plan().expect("only warned");
+    assert_eq!(remembered(&home), 1);
+}
+
+fn speed() {
+    let home = checked_home();
+    let engine = home.engine();
+    let plan = || engine.plan_clones(&reference("web@1"), &NamePattern::new("app"), &spec());
+    let fastest = |tries: u32| {
+        let once = |_| {
+            let start = std::time::Instant::now();
+            plan().expect("a plan");
+            start.elapsed()
+        };
+        (0..tries).map(once).min().expect("one")
+    };
+    let without = fastest(20);
+    let all = "schema: stampo.policy-pack/1\nname: site\nversion: '1'\n\
+               checks: {files.world-writable: {mode: enforce}}\n";
+    engine.set_policy_pack(Some(all)).expect("a sound pack");
+    let start = std::time::Instant::now();
+    plan().expect("a plan");
+    let first = start.elapsed();
+    let with = fastest(20);
+    eprintln!("a plan: {without:?}; with a decision that is made: {first:?}, remembered: {with:?}");
+    let more = with.saturating_sub(without);
+    assert!(more < std::time::Duration::from_millis(5), "{more:?}");
+}
+
+fn other_bytes() {
+    let home = Home::draft();
+    let engine = home.engine();
+    engine
+        .policy_check(&reference("web@1"), None)
+        .expect("the draft");
+    seal(&engine, "web@1").expect("sealed");
+    publish(&engine, "web@1").expect("published");
+    set(&engine, PASSES);
+    assert_refused(clone(&engine, "app", &spec()), "never looked into");
 }

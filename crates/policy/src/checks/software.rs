@@ -382,7 +382,11 @@ fn age(inquiry: &Inquiry<'_>) -> Answer {
     let Some(newest_s) = inquiry.evidence.entries.newest_package_s else {
         return Answer::Unknown("when packages were installed is not known".into());
     };
-    let days = inquiry.at_s.saturating_sub(newest_s).div_euclid(DAY_S);
+    // Whole days of the calendar, so that a verdict holds for all of its day.
+    let days = inquiry
+        .at_s
+        .div_euclid(DAY_S)
+        .saturating_sub(newest_s.div_euclid(DAY_S));
     if u64::try_from(days).unwrap_or(0) <= inquiry.number("days") {
         return Answer::pass();
     }

@@ -156,7 +156,7 @@ impl Evidence {
 }
 
 /// BLAKE3 over `value` as compact JSON. Everything that is digested keeps its maps in order.
-pub(crate) fn digest<T: Serialize>(value: &T) -> String {
+pub fn digest<T: Serialize>(value: &T) -> String {
     let json = serde_json::to_vec(value).expect("plain values always become JSON");
     blake3::hash(&json).to_hex().to_string()
 }
