@@ -38,7 +38,7 @@ pub use inside::{
 pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
 pub use policy::{
     PolicyAcceptRequest, PolicyApi, PolicyCheck, PolicyException, PolicyFinding, PolicyForm,
-    PolicyOutcome, PolicyPack, PolicyReplay, PolicyReport,
+    PolicyOutcome, PolicyPack, PolicyRecheck, PolicyReplay, PolicyReport,
 };
 pub use pool::{
     Going, Lease, LeaseRequest, Leases, Pool, PoolApi, PoolChange, PoolRequest, TakeFrom,

@@ -137,6 +137,25 @@ pub struct PolicyReplay {
     pub differences: Vec<String>,
 }
 
+/// How a version came out of the re-check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecheck {
+    /// The version, `name@N`.
+    pub version: String,
+    /// How it ended; `unknown` when it could not be judged.
+    pub verdict: String,
+    /// How the last report ended, if there was one.
+    pub was: Option<String>,
+    /// Whether something is refused.
+    pub refused: bool,
+    /// The checks that came out otherwise, with their verdicts then and now.
+    pub changes: Vec<String>,
+    /// The report that was recorded, where something changed.
+    pub report: Option<String>,
+    /// Why it could not be judged.
+    pub failed: Option<String>,
+}
+
 /// The form in which a report is given to other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,6 +207,9 @@ pub trait PolicyApi {
     fn set_policy_pack(&self, text: Option<&str>) -> Reply<PolicyPack>;
     /// Reads a version's disk, judges it by this pack or the one that counts, records the report.
     fn policy_check(&self, version: &VersionRef, pack: Option<&str>) -> Reply<PolicyReport>;
+    /// Judges every version that is offered or has guests, as of now; from what was read before unless
+    /// `is_fresh`.
+    fn policy_recheck(&self, is_fresh: bool) -> Reply<Vec<PolicyRecheck>>;
     /// The newest reports of a version, or of all.
     fn policy_reports(&self, version: Option<&VersionRef>, limit: u32) -> Reply<Vec<PolicyReport>>;
     /// A recorded report; its id may be cut short.

@@ -69,7 +69,7 @@ pub use inside::{
 };
 pub use lease::{GuestLeases, LeaseWarning, LeasesTended, TRASH_GRACE};
 pub use passport::{PassportOf, Source};
-pub use policy::{PolicyReport, Replay};
+pub use policy::{PolicyReport, Rechecked, Replay};
 pub use pool::{Agreed, PoolChange, PoolStatus, Taken};
 pub use reconcile::Recovered;
 pub use remove::Removal;

@@ -7,8 +7,10 @@
 
 mod exceptions;
 mod gate;
+mod recheck;
 
 pub(crate) use gate::refuse_at;
+pub use recheck::Rechecked;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -99,6 +101,19 @@ impl Engine {
         let accepted = self.store.read(|tx| tx.exceptions(row.id))?;
         evidence.accept(&crate::seal::exceptions(&accepted));
         Ok(evidence)
+    }
+
+    /// Judges what was read by the exceptions of now, and records nothing.
+    fn evaluate_now(
+        &self,
+        row: &VersionRow,
+        evidence: &Evidence,
+        pack: &Pack,
+    ) -> Result<Report, EngineError> {
+        let exceptions = self.store.read(counting_exceptions)?;
+        let (label, image) = (row.label(), image_of(row));
+        let subject = Subject::new(&label, &image, &exceptions);
+        Ok(evaluate(evidence, pack, &subject, self.now_ms() / 1000))
     }
 
     /// Judges what was read, and records the report.

@@ -7,7 +7,7 @@ use crate::tender;
 use stampo_api::{Api, Kind, Problem};
 use stampo_driver::Driver;
 use stampo_driver_qemu::{Options, QemuDriver};
-use stampo_engine::{Engine, EngineError, MovedBack, Recovered, Settings};
+use stampo_engine::{Engine, EngineError, MovedBack, Rechecked, Recovered, Settings};
 use stampo_store::OperationState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,7 +112,21 @@ pub(crate) fn enforce(engine: &Engine) -> Result<Vec<String>, Problem> {
     }
     let settled = engine.settle_channels().map_err(|error| problem(&error))?;
     notes.extend(settled.into_iter().map(moved_back));
+    // No reason to refuse a command: it may be the one that sets another pack.
+    match engine.recheck_when_due() {
+        Ok(rechecked) => notes.extend(rechecked.into_iter().map(come_out_otherwise)),
+        Err(error) => {
+            let why = problem(&error).message;
+            notes.push(format!("note: versions were not judged anew: {why}"));
+        }
+    }
     Ok(notes)
+}
+
+fn come_out_otherwise(one: Rechecked) -> String {
+    let what = one.failed.unwrap_or_else(|| one.changes.join(", "));
+    let label = one.label;
+    format!("note: {label} comes out otherwise today: {what}; see: stampo policy reports {label}")
 }
 
 fn moved_back(channel: MovedBack) -> String {

@@ -4,10 +4,10 @@ use crate::local::Local;
 use crate::problem::problem;
 use stampo_api::{
     Kind, PolicyAcceptRequest, PolicyApi, PolicyCheck, PolicyException, PolicyForm, PolicyOutcome,
-    PolicyPack, PolicyReplay, PolicyReport, Problem, Reply,
+    PolicyPack, PolicyRecheck, PolicyReplay, PolicyReport, Problem, Reply,
 };
 use stampo_core::names::VersionRef;
-use stampo_engine::{PolicyReport as Recorded, Replay};
+use stampo_engine::{PolicyReport as Recorded, Rechecked, Replay};
 use stampo_policy::check::{Check, Default as ParamDefault};
 use stampo_policy::exception::RawException;
 use stampo_policy::report::Outcome;
@@ -34,6 +34,12 @@ impl PolicyApi for Local {
         let resource = version.to_string();
         let checked = self.engine.policy_check(version, pack);
         wire_report(&checked.map_err(self.refuse("policy check", &resource))?)
+    }
+
+    fn policy_recheck(&self, is_fresh: bool) -> Reply<Vec<PolicyRecheck>> {
+        let done = self.engine.policy_recheck(is_fresh);
+        let done = done.map_err(|error| problem(&error))?;
+        Ok(done.into_iter().map(wire_recheck).collect())
     }
 
     fn policy_reports(&self, version: Option<&VersionRef>, limit: u32) -> Reply<Vec<PolicyReport>> {
@@ -122,6 +128,18 @@ fn wire_check(check: &Check) -> PolicyCheck {
         params: params
             .map(|param| (param.name.to_owned(), value(&param.default)))
             .collect(),
+    }
+}
+
+fn wire_recheck(one: Rechecked) -> PolicyRecheck {
+    PolicyRecheck {
+        version: one.label,
+        verdict: one.verdict.as_str().to_owned(),
+        was: one.was,
+        refused: one.refused,
+        changes: one.changes,
+        report: one.report,
+        failed: one.failed,
     }
 }
 

@@ -12,6 +12,15 @@ pub enum PolicyCommand {
     /// Exit code 4 when a check that the pack enforces failed or is unknown, or when nothing applied to
     /// an enforced pack.
     Check(PolicyCheckArgs),
+    /// Judge all versions that are offered or have guests, as of today, and tell what came out otherwise.
+    ///
+    /// Judged is what was read before, so no disk is. It is done once a day by itself where the site has
+    /// a pack. What changed is recorded. Exit code 4 when a version is refused.
+    Recheck {
+        /// Read the disks again.
+        #[arg(long)]
+        fresh: bool,
+    },
     /// List every built-in check, or show one of them.
     Checks {
         /// The id of a check.

@@ -7,7 +7,7 @@ use crate::args::{
 use crate::output::{self, Row};
 use stampo_api::{
     Kind, PolicyAcceptRequest, PolicyCheck, PolicyException, PolicyForm, PolicyOutcome, PolicyPack,
-    PolicyReport, Problem,
+    PolicyRecheck, PolicyReport, Problem,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ const MAX_PACK_BYTES: u64 = 2 << 20;
 pub fn run(session: &Session, command: PolicyCommand) -> Result<ExitCode, Problem> {
     let done = match command {
         PolicyCommand::Check(args) => return check(session, &args),
+        PolicyCommand::Recheck { fresh } => return recheck(session, fresh),
         PolicyCommand::Replay { id } => return replay(session, &id),
         PolicyCommand::Checks { check } => checks(session, check.as_deref()),
         PolicyCommand::Reports { version, limit } => {
@@ -44,6 +45,17 @@ fn check(session: &Session, args: &PolicyCheckArgs) -> Result<ExitCode, Problem>
     let report = session.api.policy_check(&args.version, pack.as_deref())?;
     print(session, &report, args.all, args.form)?;
     Ok(exit_code(report.refused))
+}
+
+fn recheck(session: &Session, is_fresh: bool) -> Result<ExitCode, Problem> {
+    let all = session.api.policy_recheck(is_fresh)?;
+    output::rows(session.global.output, &all)?;
+    for one in &all {
+        for line in one.changes.iter().chain(&one.failed) {
+            session.note(&output::one_line(&format!("{}: {line}", one.version)));
+        }
+    }
+    Ok(exit_code(all.iter().any(|one| one.refused)))
 }
 
 /// 4 where a rule forbids it.
@@ -258,6 +270,29 @@ impl Row for PolicyCheck {
 
     fn name(&self) -> String {
         self.id.clone()
+    }
+}
+
+impl Row for PolicyRecheck {
+    const COLUMNS: &'static [&'static str] = &[
+        "VERSION", "VERDICT", "BEFORE", "REFUSED", "CHANGES", "REPORT",
+    ];
+    const NARROW: usize = 5;
+
+    fn cells(&self) -> Vec<String> {
+        let refused = if self.refused { "yes" } else { "no" };
+        vec![
+            self.version.clone(),
+            self.verdict.clone(),
+            self.was.clone().unwrap_or_default(),
+            refused.to_owned(),
+            self.changes.len().to_string(),
+            self.report.clone().unwrap_or_default(),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.version.clone()
     }
 }
 

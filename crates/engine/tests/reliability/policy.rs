@@ -41,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("a_decision_from_memory_takes_no_time", speed),
         trial("what_was_read_of_other_bytes_is_no_evidence", other_bytes),
+        trial("what_came_out_otherwise_is_told_once", rechecks),
         trial("a_recorded_report_comes_out_again", replay),
     ]
 }
@@ -343,4 +344,56 @@ fn other_bytes() {
     publish(&engine, "web@1").expect("published");
     set(&engine, PASSES);
     assert_refused(clone(&engine, "app", &spec()), "never looked into");
+}
+
+fn rechecks() {
+    let home = Home::published();
+    let engine = home.engine();
+    assert!(engine.recheck_when_due().expect("due").is_empty());
+    set(&engine, FAILS);
+    let raw = RawException {
+        check: "software.guest-agent".into(),
+        subject: "web@1".into(),
+        path: None,
+        owner: "ann".into(),
+        reason: "a lab".into(),
+        expires: "2999-12-31".into(),
+    };
+    let row = engine.policy_accept(raw).expect("accepted");
+    let reports = || engine.policy_reports(None, 99).expect("reports").len();
+    let first = engine.policy_recheck(false).expect("checked");
+    assert!(first[0].was.is_none() && first[0].report.is_some() && !first[0].refused);
+    assert!(first[0].changes.is_empty() && reports() == 1);
+    engine.policy_unaccept(&row.id).expect("taken back");
+    assert!(
+        engine.recheck_when_due().expect("not due").is_empty(),
+        "it was done today"
+    );
+    let catalog = rusqlite::Connection::open(home.path().join("catalog.db")).expect("opens");
+    catalog
+        .execute_batch(
+            "DROP TRIGGER settings_updated;
+             UPDATE settings SET value = '2020-01-01' WHERE key = 'policy.rechecked';",
+        )
+        .expect("changed");
+    let found = engine.recheck_when_due().expect("due");
+    assert_eq!(
+        found[0].changes,
+        ["software.guest-agent: pass then, fail now"]
+    );
+    assert!(found[0].refused && reports() == 2, "it is recorded");
+    assert!(engine.recheck_when_due().expect("done").is_empty());
+    let again = engine.policy_recheck(false).expect("checked");
+    assert!(again[0].refused && again[0].changes.is_empty() && reports() == 2);
+    let fresh = engine.policy_recheck(true).expect("read again");
+    assert!(fresh[0].refused && fresh[0].report.is_none());
+    let image = engine
+        .version_row(&reference("web@1"))
+        .expect("a row")
+        .image;
+    let image = image.expect("an image").to_string();
+    let disk = home.path().join("images").join(image).join("disk.raw");
+    std::fs::remove_file(disk).expect("removed");
+    let blind = engine.policy_recheck(true).expect("it goes on");
+    assert!(blind[0].failed.is_some() && blind[0].verdict == stampo_policy::Verdict::Unknown);
 }
