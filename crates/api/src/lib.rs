@@ -8,6 +8,7 @@
 //! [`Api::follow`] reports its events until it ends.
 
 pub mod approval;
+pub mod audit;
 pub mod channel;
 pub mod diff;
 pub mod govern;
@@ -24,6 +25,9 @@ pub use approval::{
     ApprovalApi, ApprovalSaid, ApprovalSettings, ApprovalStatus, BundleProof, BundleSaid,
     SayRequest, Spoken, StatementRequest, StatementToSign,
 };
+pub use audit::{
+    AuditApi, AuditCheckpoint, AuditFault, AuditFilter, AuditForm, AuditRecord, AuditVerification,
+};
 pub use channel::{Channel, ChannelApi, ChannelMove};
 pub use diff::{DiffChange, DiffFiles, TemplateDiff};
 pub use govern::{GovernApi, Governed, MovedChannel, RevokeRequest, WithdrawRequest};
@@ -35,7 +39,7 @@ pub use inside::{
     BomForm, CvePackage, CveReport, CveVersion, Exploited, InsideApi, MissingUpdate,
     RecordedPackages, SupportEnd, SupportEnds, Updates, VulnerabilitySource,
 };
-pub use operation::{AuditRecord, Event, Operation, Outcome, Progress};
+pub use operation::{Event, Operation, Outcome, Progress};
 pub use policy::{
     PolicyAcceptRequest, PolicyApi, PolicyCheck, PolicyException, PolicyFinding, PolicyForm,
     PolicyOutcome, PolicyPack, PolicyRecheck, PolicyReplay, PolicyReport,
@@ -63,7 +67,7 @@ pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
 pub trait Api:
-    ApprovalApi + ChannelApi + GovernApi + InsideApi + PolicyApi + PoolApi + Send + Sync
+    ApprovalApi + AuditApi + ChannelApi + GovernApi + InsideApi + PolicyApi + PoolApi + Send + Sync
 {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;
@@ -155,8 +159,6 @@ pub trait Api:
     fn follow(&self, operation: &str, watch: &dyn Watch) -> Reply<Outcome>;
     /// Asks an operation to stop and to undo what it made.
     fn cancel(&self, operation: &str) -> Reply<()>;
-    /// The newest audit records.
-    fn audit(&self, limit: u32) -> Reply<Vec<AuditRecord>>;
 }
 
 /// Someone who watches an operation.

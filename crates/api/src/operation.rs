@@ -1,4 +1,4 @@
-//! Operations, their events, and the audit.
+//! Operations and their events.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,23 +54,4 @@ pub struct Outcome {
     pub version: Option<String>,
     /// The guests that it made.
     pub guests: Vec<super::Guest>,
-}
-
-/// One record of the audit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditRecord {
-    /// Its place, from 1.
-    pub sequence: u64,
-    /// Milliseconds since 1970.
-    pub at_ms: i64,
-    /// Who.
-    pub actor: String,
-    /// The verb.
-    pub action: String,
-    /// What it was done to.
-    pub resource: String,
-    /// `ok`, `refused` or `failed`.
-    pub outcome: String,
-    /// A sentence.
-    pub detail: String,
 }

@@ -140,3 +140,21 @@ pub fn new_key(seed: [u8; 32], comment: &str) -> Result<(String, String), Signat
         .map_err(SignatureError::Sign)?;
     Ok((private.to_string(), public))
 }
+
+/// The line of the public key of a private key in OpenSSH's form.
+pub fn public_of(private: &str) -> Result<String, SignatureError> {
+    let key = PrivateKey::from_openssh(private).map_err(SignatureError::Key)?;
+    let bare = PublicKey::from(key.public_key().key_data().clone());
+    bare.to_openssh().map_err(SignatureError::Key)
+}
+
+/// The one form of a key's line that is kept where nothing may be changed.
+pub fn plain_line(line: &str) -> String {
+    Key::parse(line).map(|key| key.line()).unwrap_or_default()
+}
+
+/// The one form of a signature that is kept where nothing may be changed.
+pub fn plain_signature(signature: &str) -> String {
+    let again = read(signature).map(|read| read.to_pem(LineEnding::LF).unwrap_or_default());
+    again.unwrap_or_default()
+}

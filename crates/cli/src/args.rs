@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the help texts.
 
 mod approval;
+mod audit;
 mod clone;
 mod govern;
 mod inside;
@@ -12,6 +13,7 @@ pub use approval::{
     ApprovalCommand, ApprovalSetArgs, BundleArgs, KeyArg, PresetArg, SayArgs, SayWhyArgs,
     VerifyBundleArgs,
 };
+pub use audit::{AuditArgs, AuditCommand, AuditFilterArgs, AuditFormArg, AuditListArgs};
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
 pub use govern::{
     ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
@@ -162,8 +164,8 @@ pub enum Command {
     /// List or cancel operations.
     #[command(subcommand)]
     Operation(OperationCommand),
-    /// Print the newest audit records.
-    Audit(LimitArgs),
+    /// Who did what: list it, check that it is all there, give it to other programs.
+    Audit(AuditArgs),
     /// Look once after pools and leases, which otherwise a process in the background does.
     #[command(hide = true)]
     Tend(TendArgs),

@@ -168,6 +168,26 @@ impl Engine {
         self.audit_as(tx, &self.settings.actor, action, resource, detail)
     }
 
+    /// Records that something is about to be done that no transaction holds. What can't be recorded is
+    /// not done.
+    pub(crate) fn audit_begun(
+        &self,
+        action: &str,
+        resource: &str,
+        detail: &str,
+    ) -> Result<(), EngineError> {
+        let entry = AuditEntry {
+            actor: &self.settings.actor,
+            action,
+            resource,
+            outcome: "begun",
+            detail,
+        };
+        let now_ms = self.now_ms();
+        self.store.write(|tx| tx.insert_audit(&entry, now_ms))?;
+        Ok(())
+    }
+
     /// As [`Engine::audit`], in another name.
     pub(crate) fn audit_as(
         &self,

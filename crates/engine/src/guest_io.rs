@@ -64,6 +64,7 @@ impl Engine {
     pub fn read_file(&self, name: &GuestName, path: &str) -> Result<Vec<u8>, EngineError> {
         let row = self.ready_guest(name, "read a file of")?;
         check_path(path)?;
+        self.audit_begun("read_file", name.as_str(), path)?;
         // Asked of one that is paused too: it refuses. Its disk must not be read beside it.
         if let Power::Running { .. } | Power::Paused { .. } = self.power(&row) {
             return Ok(self.driver.agent_read_file(

@@ -7,6 +7,7 @@
 //! for whatever a dead process left.
 
 mod approval;
+mod audit;
 mod boot;
 mod born;
 mod build;
@@ -51,6 +52,7 @@ mod work;
 pub use approval::{
     ApprovalStanding, SaidOf, Spoken, ToSay, in_words as decision_in_words, verify_bundle,
 };
+pub use audit::{AuditFault, AuditVerified, Checkpoint};
 pub use boot::{Boot, Teller};
 pub use build::Build;
 pub use change::Resize;

@@ -60,6 +60,11 @@ impl Engine {
                 acpi: self.settings.stop_acpi,
             }
         };
+        self.audit_begun(
+            "stop",
+            name.as_str(),
+            if kill { "by killing it" } else { "" },
+        )?;
         let by = match self.driver.ensure_stopped(row.id, method) {
             // Another process has removed it since.
             Err(DriverError::NotFound(_)) => {

@@ -144,6 +144,21 @@ impl Engine {
         }
     }
 
+    /// Asks an operation to stop and to undo what it made.
+    pub fn cancel(&self, id: stampo_core::ids::OperationId) -> Result<(), EngineError> {
+        self.store.write(|tx| {
+            let Some(row) = tx.operation(id)? else {
+                return Err(EngineError::NotFound {
+                    what: "operation",
+                    name: id.to_string(),
+                });
+            };
+            tx.cancel_operation(id)?;
+            let detail = format!("{} {}", row.kind, row.subject);
+            Ok(self.audit(tx, "cancel", &id.to_string(), &detail)?)
+        })
+    }
+
     /// Works on an operation of this process, or watches one of another, until it ends.
     pub fn follow(
         &self,

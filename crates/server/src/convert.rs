@@ -3,18 +3,15 @@
 use crate::approvals;
 use crate::problem::problem;
 use stampo_api::{
-    AuditRecord, Boot, Check, CheckStatus, Damage, Event, FactVerdict, Finding, GcReport,
-    GcSubject, Guest, Operation, Passport, Reply, ScrubReport, SealChange, SealPlan, Verification,
-    Version,
+    Boot, Check, CheckStatus, Damage, Event, FactVerdict, Finding, GcReport, GcSubject, Guest,
+    Operation, Passport, Reply, ScrubReport, SealChange, SealPlan, Verification, Version,
 };
 use stampo_core::lifecycle::Standing;
 use stampo_core::size::ByteSize;
 use stampo_driver::Power;
 use stampo_driver_qemu::doctor::Status;
 use stampo_engine::{Engine, EngineError, PassportOf, Source, Subject, SubjectKind, Teller};
-use stampo_store::{
-    AuditRow, EventRow, ExceptionRow, GuestRow, OperationRow, StoreError, VersionRow,
-};
+use stampo_store::{EventRow, ExceptionRow, GuestRow, OperationRow, StoreError, VersionRow};
 
 pub(crate) fn check(check: stampo_driver_qemu::doctor::Check) -> Check {
     Check {
@@ -212,18 +209,6 @@ pub(crate) fn event(row: &EventRow) -> Event {
         phase: row.phase.clone(),
         detail: row.detail.clone(),
         duration_ms: row.duration_ms,
-    }
-}
-
-pub(crate) fn audit(row: AuditRow) -> AuditRecord {
-    AuditRecord {
-        sequence: row.sequence,
-        at_ms: row.at_ms,
-        actor: row.actor,
-        action: row.action,
-        resource: row.resource,
-        outcome: row.outcome,
-        detail: row.detail,
     }
 }
 

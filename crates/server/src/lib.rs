@@ -5,6 +5,7 @@
 
 mod answer;
 mod approvals;
+mod audits;
 mod channels;
 mod convert;
 mod diff;

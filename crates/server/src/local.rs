@@ -7,10 +7,10 @@ use crate::pools::agreed;
 use crate::problem::problem;
 use crate::tender;
 use stampo_api::{
-    AcceptRequest, Api, AuditRecord, Boot, BuildRequest, CloneRequest, DoctorReport, ExecRequest,
-    ExecStreams, GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport, Problem,
-    Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest,
-    StopReply, Verification, Version, Watch,
+    AcceptRequest, Api, Boot, BuildRequest, CloneRequest, DoctorReport, ExecRequest, ExecStreams,
+    GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport, Problem, Reply,
+    RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest, StopReply,
+    Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::State;
@@ -291,9 +291,11 @@ impl Api for Local {
     }
 
     fn clone_plan(&self, request: CloneRequest) -> Reply<ClonePlan> {
+        // Whoever clones asks for the plan first: what is refused here was meant to be made.
+        let resource = request.version.to_string();
         self.engine
             .plan_clones(&request.version, &request.name, &request.spec)
-            .map_err(|error| problem(&error))
+            .map_err(self.refuse("clone", &resource))
     }
 
     fn clone_guests(&self, request: CloneRequest) -> Reply<Operation> {
@@ -455,7 +457,7 @@ impl Api for Local {
     fn read_file(&self, guest: &GuestName, path: &str) -> Reply<Vec<u8>> {
         self.engine
             .read_file(guest, path)
-            .map_err(|error| problem(&error))
+            .map_err(self.refuse("read_file", guest.as_str()))
     }
 
     fn write_file(&self, guest: &GuestName, path: &str, content: &[u8]) -> Reply<()> {
@@ -582,19 +584,8 @@ impl Api for Local {
 
     fn cancel(&self, operation: &str) -> Reply<()> {
         let id = operation_id(operation)?;
-        self.operation_row(id)?;
         self.engine
-            .store()
-            .write(|tx| tx.cancel_operation(id))
-            .map_err(store_problem)
-    }
-
-    fn audit(&self, limit: u32) -> Reply<Vec<AuditRecord>> {
-        let rows = self
-            .engine
-            .store()
-            .read(|tx| tx.audit(limit))
-            .map_err(store_problem)?;
-        Ok(rows.into_iter().map(convert::audit).collect())
+            .cancel(id)
+            .map_err(self.refuse("cancel", operation))
     }
 }

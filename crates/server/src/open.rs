@@ -110,6 +110,10 @@ pub(crate) fn enforce(engine: &Engine) -> Result<Vec<String>, Problem> {
         ));
         notes.extend(done.governed.channels.into_iter().map(moved_back));
     }
+    // No reason to refuse a command: the next one comes by, and the records are there.
+    if let Err(error) = engine.checkpoint_if_due() {
+        notes.push(format!("note: failed to {}", problem(&error).message));
+    }
     let settled = engine.settle_channels().map_err(|error| problem(&error))?;
     notes.extend(settled.into_iter().map(moved_back));
     // No reason to refuse a command: it may be the one that sets another pack.

@@ -1,5 +1,6 @@
 //! Opening the catalog and running transactions.
 
+use crate::audit;
 use crate::check;
 use crate::schema;
 use crate::settings;
@@ -251,6 +252,7 @@ impl Store {
             tx.sql.pragma_update(None, "user_version", number)?;
         }
         sums::ensure(tx)?;
+        audit::ensure_links(tx)?;
         settings::ensure_salt(tx)
     }
 

@@ -10,6 +10,7 @@
 
 mod approvals;
 mod audit;
+mod audit_checkpoints;
 mod channel_moves;
 mod channels;
 mod check;
@@ -34,7 +35,8 @@ mod version_images;
 mod versions;
 
 pub use approvals::ApprovalRow;
-pub use audit::{AuditEntry, AuditRow};
+pub use audit::{AuditEntry, AuditFilter, AuditRow};
+pub use audit_checkpoints::CheckpointRow;
 pub use channel_moves::ChannelMoveRow;
 pub use channels::ChannelRow;
 pub use connection::{Store, StoreError, Tx};

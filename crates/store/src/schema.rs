@@ -4,7 +4,7 @@
 //! parameters, integers for times (milliseconds since 1970), text for ids and JSON.
 
 /// One step of the schema: its SQL, run in one transaction.
-pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
+pub const STEPS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11];
 
 const V1: &str = "
 CREATE TABLE settings (
@@ -265,4 +265,17 @@ CREATE TABLE policy_decisions (
     row_sum INTEGER
 );
 CREATE INDEX policy_decisions_day ON policy_decisions (day_s);
+";
+
+/// What ties each record of the audit to the one before it, and signed checkpoints.
+const V11: &str = "
+ALTER TABLE audit ADD COLUMN link TEXT NOT NULL DEFAULT '';
+CREATE TABLE audit_checkpoints (
+    sequence INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    public_key TEXT NOT NULL,
+    row_sum INTEGER
+);
 ";

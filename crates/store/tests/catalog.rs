@@ -377,7 +377,7 @@ fn a_catalog_of_before_gets_its_checksums() {
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
         .expect("tables");
-    const LATER: [&str; 10] = [
+    const LATER: [&str; 11] = [
         "scrubs",
         "pools",
         "leases",
@@ -388,6 +388,7 @@ fn a_catalog_of_before_gets_its_checksums() {
         "policy_exceptions",
         "approvals",
         "policy_decisions",
+        "audit_checkpoints",
     ];
     let before = tables
         .iter()
@@ -403,7 +404,9 @@ fn a_catalog_of_before_gets_its_checksums() {
         "DROP TABLE scrubs; DROP TABLE pools; DROP TABLE leases; DROP TABLE channels;
          DROP TABLE channel_moves; DROP TABLE policy_inputs; DROP TABLE policy_reports;
          DROP TABLE policy_exceptions; DROP TABLE approvals; DROP INDEX audit_resource;
-         DROP TABLE policy_decisions; DROP INDEX versions_due;
+         DROP TABLE policy_decisions;
+         DROP TABLE audit_checkpoints; ALTER TABLE audit DROP COLUMN link;
+         DROP INDEX versions_due;
          ALTER TABLE versions DROP COLUMN governance; ALTER TABLE versions DROP COLUMN due_ms;
          DROP INDEX guests_version; DROP INDEX guests_pooled; PRAGMA user_version = 2;",
     )

@@ -118,7 +118,7 @@ fn all(done: &Governed) -> Vec<&Version> {
 }
 
 /// A day, which begins at midnight UTC, or a moment, in milliseconds since 1970.
-fn date(text: &str) -> Reply<i64> {
+pub(super) fn date(text: &str) -> Reply<i64> {
     let day = text
         .parse::<jiff::civil::Date>()
         .ok()

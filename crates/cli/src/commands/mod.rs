@@ -1,6 +1,7 @@
 //! One file per verb. Each turns its arguments into a request and prints the reply.
 
 mod approval;
+mod audit;
 mod channel;
 mod clone;
 mod console;
@@ -116,7 +117,7 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Store(StoreCommand::Rescan(_)) => store::rescan(session),
         Command::Store(StoreCommand::Scrub(args)) => store::scrub(session, &args),
         Command::Operation(command) => operations::run(session, command),
-        Command::Audit(args) => operations::audit(session, args.limit),
+        Command::Audit(args) => audit::run(session, args),
         Command::Doctor => doctor::run(session),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::pages(&args),

@@ -1,10 +1,10 @@
-//! `operation` and `audit`.
+//! `operation`.
 
 use super::Session;
 use crate::args::OperationCommand;
 use crate::output;
 use serde::Serialize;
-use stampo_api::{AuditRecord, Operation, Problem};
+use stampo_api::{Operation, Problem};
 use std::process::ExitCode;
 
 /// An operation as a line.
@@ -33,32 +33,6 @@ impl output::Row for Line {
     }
 }
 
-/// An audit record as a line.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Record(AuditRecord);
-
-impl output::Row for Record {
-    const COLUMNS: &'static [&'static str] =
-        &["TIME", "ACTOR", "ACTION", "RESOURCE", "OUTCOME", "DETAIL"];
-    const NARROW: usize = 6;
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            output::time(self.0.at_ms),
-            self.0.actor.clone(),
-            self.0.action.clone(),
-            self.0.resource.clone(),
-            self.0.outcome.clone(),
-            self.0.detail.clone(),
-        ]
-    }
-
-    fn name(&self) -> String {
-        self.0.sequence.to_string()
-    }
-}
-
 /// `operation`.
 pub fn run(session: &Session, command: OperationCommand) -> Result<ExitCode, Problem> {
     match command {
@@ -73,12 +47,5 @@ pub fn run(session: &Session, command: OperationCommand) -> Result<ExitCode, Pro
         }
         OperationCommand::Cancel { id } => session.api.cancel(&id)?,
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `audit`.
-pub fn audit(session: &Session, limit: u32) -> Result<ExitCode, Problem> {
-    let records: Vec<Record> = session.api.audit(limit)?.into_iter().map(Record).collect();
-    output::rows(session.global.output, &records)?;
     Ok(ExitCode::SUCCESS)
 }

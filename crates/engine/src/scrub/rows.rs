@@ -13,7 +13,7 @@
 //! | scrubs | nothing: it is forgotten, and the image is read again |
 //! | leases | nothing: the guest stays until it is given another |
 //! | policy_exceptions | nothing: what it accepted is not accepted any more |
-//! | settings, operations, events, audit, policy_inputs, policy_reports | nothing |
+//! | settings, operations, events, audit, audit_checkpoints, policy_inputs, policy_reports | nothing |
 //!
 //! Only a sidecar whose own checksum is right is believed. What nothing can bring back is recorded
 //! in the audit and then taken as it is, so that it is reported once; if it can't even be read, it

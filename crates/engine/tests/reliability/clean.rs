@@ -25,6 +25,8 @@ pub fn assert_clean(home: &Path, what: &str) {
         faults.is_empty(),
         "{what}: the catalog is damaged: {faults:?}"
     );
+    let audit = engine.audit_verify(&[]).expect("an audit");
+    assert_eq!(audit.faults, [], "{what}: the audit");
     let running = engine
         .store()
         .read(|tx| tx.running_operations())

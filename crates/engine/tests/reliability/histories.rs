@@ -50,6 +50,8 @@ pub fn run() {
                     &format!("seed {first}, history {history}, step {step}: {what}"),
                 );
             }
+            let audit = engine.audit_verify(&[]).expect("an audit");
+            assert_eq!(audit.faults, [], "seed {first}, history {history}");
         }
     });
 }

@@ -8,6 +8,7 @@
 //! for time.
 
 mod approval;
+mod audit;
 mod beside;
 mod boot;
 mod cancel;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
     trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
     trials.extend(approval::trials());
+    trials.extend(audit::trials());
     trials.extend(inside::trials());
     trials.extend(policy::trials());
     trials.extend(pools::trials());

@@ -28,6 +28,8 @@ pub fn read(engine: &Engine) -> Result<Audit, String> {
     let mut records: BTreeMap<String, Vec<(usize, String)>> = BTreeMap::new();
     let of_steps = rows.into_iter().rev();
     let of_steps = of_steps.filter(|row| row.actor.starts_with("step:"));
+    // What was only about to be done changes nothing yet, and may find its guest gone.
+    let of_steps = of_steps.filter(|row| row.outcome != "begun");
     for (turn, row) in of_steps.enumerate() {
         let of_step = records.entry(row.actor).or_default();
         of_step.push((turn, row.action));
