@@ -276,7 +276,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let (settings, _) = self.approval_settings()?;
         let is_judged = self.pack_at(stampo_policy::Point::Publish)?.is_some();
-        if settings.rule.asks() && !is_judged && row.image.is_some() {
+        let may_be = matches!(row.state, State::Sealed | State::Approved);
+        if settings.rule.asks() && !is_judged && may_be && row.image.is_some() {
             self.policy_check(reference, None)?;
         }
         Ok(())

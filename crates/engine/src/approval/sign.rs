@@ -72,6 +72,8 @@ impl Engine {
         comment: &str,
     ) -> Result<ToSay, EngineError> {
         let row = self.version_row(reference)?;
+        // Before its disk is read, and before anybody signs for nothing.
+        self.stays(&row, verb_of(said))?;
         let act = verb_of(said).as_str();
         let comment = checked_comment(said, comment, &row)?;
         let (settings, _) = self.approval_settings()?;

@@ -291,7 +291,7 @@ fn void() {
     refused(publish(&engine, "web"), "not approved");
     refused(
         speak(&engine, BEN, Said::Approved),
-        "not what was submitted any more",
+        "approve a version that is approved",
     );
     engine.set_policy_pack(None).expect("set");
     engine
