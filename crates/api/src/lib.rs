@@ -11,6 +11,7 @@ pub mod approval;
 pub mod audit;
 pub mod channel;
 pub mod diff;
+pub mod drift;
 pub mod govern;
 pub mod guest;
 pub mod inside;
@@ -30,6 +31,10 @@ pub use audit::{
 };
 pub use channel::{Channel, ChannelApi, ChannelMove};
 pub use diff::{DiffChange, DiffFiles, TemplateDiff};
+pub use drift::{
+    DriftApi, DriftBlocks, DriftCounts, DriftFinding, DriftPackage, DriftPart, DriftRequest,
+    GuestDrift,
+};
 pub use govern::{GovernApi, Governed, MovedChannel, RevokeRequest, WithdrawRequest};
 pub use guest::{
     Boot, CloneRequest, ExecRequest, ExecStreams, FactVerdict, Guest, Passport, ResizeRequest,
@@ -67,7 +72,16 @@ pub type Reply<T> = Result<T, Problem>;
 
 /// Everything that a client can ask.
 pub trait Api:
-    ApprovalApi + AuditApi + ChannelApi + GovernApi + InsideApi + PolicyApi + PoolApi + Send + Sync
+    ApprovalApi
+    + AuditApi
+    + ChannelApi
+    + DriftApi
+    + GovernApi
+    + InsideApi
+    + PolicyApi
+    + PoolApi
+    + Send
+    + Sync
 {
     /// Checks the host: what works, what does not, how to mend it.
     fn doctor(&self) -> Reply<DoctorReport>;

@@ -3,6 +3,7 @@
 mod approval;
 mod audit;
 mod clone;
+mod drift;
 mod govern;
 mod inside;
 mod policy;
@@ -15,6 +16,7 @@ pub use approval::{
 };
 pub use audit::{AuditArgs, AuditCommand, AuditFilterArgs, AuditFormArg, AuditListArgs};
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
+pub use drift::DriftArgs;
 pub use govern::{
     ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
 };
@@ -130,6 +132,11 @@ pub enum Command {
     Resize(ResizeArgs),
     /// Show every identity item of guests, and what is shared with whom.
     Passport(PassportArgs),
+    /// Show what guests have become, against the versions that they came from.
+    ///
+    /// Exit code 4 when something of class security has changed, when not everything could be looked
+    /// at, and when a guest's version is revoked or in quarantine.
+    Drift(DriftArgs),
     /// Make and manage templates and their versions.
     #[command(subcommand)]
     Template(TemplateCommand),

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod instant;
 pub mod lease;
 pub mod lifecycle;
+pub mod lineage;
 pub mod names;
 pub mod network;
 pub mod personalisation;

@@ -15,6 +15,7 @@ mod change;
 mod channel;
 mod clone;
 mod download_lock;
+mod drift;
 mod edit;
 mod engine;
 mod error;
@@ -56,6 +57,7 @@ pub use audit::{AuditFault, AuditVerified, Checkpoint};
 pub use boot::{Boot, Teller};
 pub use build::Build;
 pub use change::Resize;
+pub use drift::{Blocks, DriftOptions, DriftVerdict, GuestDrift};
 pub use engine::{Engine, Settings};
 pub use error::EngineError;
 pub use exec::{GuestCommand, Streams};
@@ -80,6 +82,7 @@ pub use scrub::{Damage, DamageOutcome, DamagedThing, Scrub, ScrubOptions, ScrubR
 pub use seal::Seal;
 #[doc(hidden)]
 pub use sidecar::rewritten_sidecars;
+pub use stampo_guest::drift::{Class as DriftClass, Finding as DriftFound};
 pub use stampo_inventory::advisories::Verdict;
 pub use stampo_inventory::end_of_life::{Dates, EndOfLife};
 pub use tend::Tending;

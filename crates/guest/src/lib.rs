@@ -2,6 +2,7 @@
 //!
 //! Nothing here mounts anything, and nothing of a guest is ever executed. All content is hostile.
 
+pub mod drift;
 pub mod fs;
 pub mod inspect;
 pub mod passport;

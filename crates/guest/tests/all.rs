@@ -1,6 +1,8 @@
 //! All tests of the inside of a guest's disk, as one program: its threads are busy to the end, and
 //! it is linked once.
 
+mod drift_ext4;
+mod drift_tree;
 mod fs_corrupt;
 mod fs_discard;
 mod fs_hostile;

@@ -9,6 +9,7 @@ mod audits;
 mod channels;
 mod convert;
 mod diff;
+mod drifts;
 mod govern;
 mod home;
 mod inside;

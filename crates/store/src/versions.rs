@@ -208,6 +208,16 @@ impl Tx<'_> {
         collect(&mut statement, [], read)
     }
 
+    /// How many published versions of a template have a higher number.
+    pub fn newer_published(&self, template: TemplateId, number: u32) -> Result<u32, StoreError> {
+        let sql =
+            "SELECT count(*) FROM versions WHERE template_id = ?1 AND number > ?2 AND state = ?3";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let published = State::Published.as_str();
+        let of = params![template.to_string(), number, published];
+        Ok(statement.query_row(of, |row| row.get(0))?)
+    }
+
     /// The versions of which a date has come, the one that came first at the head.
     pub fn due_versions(&self, now_ms: i64) -> Result<Vec<VersionId>, StoreError> {
         let sql = "SELECT id FROM versions WHERE due_ms <= ?1 ORDER BY due_ms, id";

@@ -7,6 +7,7 @@ mod clone;
 mod console;
 mod diff;
 mod doctor;
+mod drift;
 mod files;
 mod gc;
 mod govern;
@@ -106,6 +107,7 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Rename(args) => guests::rename(session, &args),
         Command::Resize(args) => guests::resize(session, &args),
         Command::Passport(args) => passport::run(session, &args),
+        Command::Drift(args) => drift::run(session, &args),
         Command::Policy(command) => policy::run(session, command),
         Command::Approval(command) => approval::run(session, &command),
         Command::VerifyBundle(args) => approval::verify(session.global.output, &args),

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use stampo_core::goal::CloneKind;
 use stampo_core::personalisation::Personalisation;
 use stampo_core::size::ByteSize;
-use stampo_guest::fs::open_write;
+use stampo_guest::drift::{Baseline, Recorder};
+use stampo_guest::fs::{GuestFs as _, open_write};
 use stampo_guest::personalise::{FilesystemUuid, GuestSecrets, partition_ids_in_use, personalise};
 use stampo_image::copy::{Method, Used, copy_image};
 use stampo_image::device::{BlockDevice, Unflushed};
@@ -42,6 +43,9 @@ pub(crate) struct Made {
     pub kept: BTreeMap<String, String>,
     /// Remarks for the user.
     pub notes: Vec<String>,
+    /// What is not as in the version on purpose: no drift.
+    #[serde(default, skip_serializing_if = "Baseline::is_empty")]
+    pub baseline: Baseline,
 }
 
 impl Engine {
@@ -91,6 +95,14 @@ impl Engine {
             other => other.map_err(EngineError::io("read", &path))?,
         };
         serde_json::from_slice(&text).map_err(EngineError::room(format!("read {}", path.display())))
+    }
+
+    /// Replaces what is recorded beside a guest's disk.
+    pub(crate) fn write_made(&self, row: &GuestRow, made: &Made) -> Result<(), EngineError> {
+        let text = serde_json::to_vec(made).map_err(EngineError::room("record what was made"))?;
+        let path = self.guest_dir(row.id).join("made.json");
+        durable::write_file_durably(&path, &text, 0o600)
+            .map_err(EngineError::room(format!("write {}", path.display())))
     }
 
     /// Makes the disk as the version's is, and leaves it open.
@@ -204,16 +216,18 @@ impl Engine {
         made: &mut Made,
     ) -> Result<Option<String>, EngineError> {
         let act = || format!("personalise {}", row.name);
-        let mut fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
+        let fs = open_write(disk.clone()).map_err(EngineError::room(act()))?;
+        let mut fs = Recorder::new(fs);
         let secrets = GuestSecrets::generate(&mut rand::rng()).map_err(EngineError::room(act()))?;
         let label = self.store.read(|tx| tx.version_label(row.version))?;
         let label = label.unwrap_or_default();
         let context = self.context(&row.plan, label, &row.image, self.elsewhere(&row.image)?);
-        let report = personalise(fs.as_mut(), request, &secrets, &context)
-            .map_err(EngineError::room(act()))?;
+        let report =
+            personalise(&mut fs, request, &secrets, &context).map_err(EngineError::room(act()))?;
         // Asked of the files as they are now.
-        let in_use = partition_ids_in_use(&*fs).map_err(EngineError::room(act()))?;
-        fs.finish().map_err(EngineError::room(act()))?;
+        let in_use = partition_ids_in_use(&fs).map_err(EngineError::room(act()))?;
+        made.baseline = fs.baseline().map_err(EngineError::room(act()))?;
+        Box::new(fs).finish().map_err(EngineError::room(act()))?;
         if let Some(seed) = &report.seed {
             write(&dir.join("seed.iso"), seed)?;
         }

@@ -20,7 +20,7 @@ mod steps;
 mod told;
 
 pub(crate) use definition::extra_disk_name;
-pub(crate) use disk::grow_partition;
+pub(crate) use disk::{Made, grow_partition};
 pub(crate) use steps::Leg;
 
 use crate::engine::Engine;

@@ -5,6 +5,7 @@
 //! (`super::journal`). The library `ext4-view` checks it in the tests; it could not take its place
 //! because it tells neither inode numbers, change times, link counts nor extended attributes.
 
+use super::blocks::Run;
 use super::directory::RawEntry;
 use super::features::check_readable;
 use super::journal::open_replayed;
@@ -15,6 +16,7 @@ use super::volume::{Inode, Volume, inode_flags};
 use super::{Entry, FileKind, FsError, GuestRead, Metadata};
 use stampo_image::device::BlockDevice;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -109,6 +111,7 @@ fn metadata(inode: &Inode) -> Metadata {
         size_bytes: inode.size,
         mtime_s: inode.mtime_s(),
         ctime_s: inode.ctime_s(),
+        ctime_ns: inode.ctime_ns(),
         links: inode.links().into(),
     }
 }
@@ -255,5 +258,16 @@ impl GuestRead for Ext4Reader {
     fn xattrs(&self, path: &str) -> Result<BTreeMap<String, Vec<u8>>, FsError> {
         let inode = self.find(path, false)?;
         at(path, self.volume.attributes(&inode))
+    }
+
+    fn places(&self, path: &str) -> Result<Option<Vec<Range<u64>>>, FsError> {
+        let inode = self.find(path, false)?;
+        if inode.kind() != FileKind::File || inode.has_flag(inode_flags::INLINE_DATA) {
+            return Ok(None);
+        }
+        let block_size = self.volume.superblock.block_size;
+        let runs = at(path, self.volume.runs(&inode))?;
+        let place = |run: Run| run.physical * block_size..(run.physical + run.count) * block_size;
+        Ok(Some(runs.into_iter().map(place).collect()))
     }
 }

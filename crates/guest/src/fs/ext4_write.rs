@@ -160,6 +160,7 @@ impl Ext4Writer {
             size_bytes: found.size,
             mtime_s: found.mtime,
             ctime_s: found.ctime,
+            ctime_ns: 0,
             links: found.links_count.into(),
         })
     }

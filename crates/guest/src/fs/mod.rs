@@ -40,6 +40,7 @@ pub use space::{Space, space};
 pub use wipe::{Discarded, discard_free};
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Most symbolic links that one path may go through.
 pub const MAX_LINKS: usize = 40;
@@ -90,6 +91,9 @@ pub struct Metadata {
     pub mtime_s: i64,
     /// Seconds since 1970.
     pub ctime_s: i64,
+    /// What [`Metadata::ctime_s`] leaves out, in nanoseconds; 0 where that is not kept, or not asked
+    /// for. Nobody can write at the very nanosecond of another write.
+    pub ctime_ns: u32,
     /// Names that this inode has.
     pub links: u32,
 }
@@ -209,6 +213,12 @@ pub trait GuestRead: Send + Sync {
 
     /// Extended attributes of the entry, by full name (`security.capability`); links not followed.
     fn xattrs(&self, path: &str) -> Result<BTreeMap<String, Vec<u8>>, FsError>;
+
+    /// Where on the filesystem's device the content of a regular file lies, in bytes; links not
+    /// followed. `None` where that is not known: the content is part of something else.
+    fn places(&self, _path: &str) -> Result<Option<Vec<Range<u64>>>, FsError> {
+        Ok(None)
+    }
 
     /// Whether something is at `path`. A damaged filesystem is an error, not `false`.
     fn exists(&self, path: &str) -> Result<bool, FsError> {

@@ -68,6 +68,16 @@ impl TreeFixture {
         self.file_as(path, content, Owner::root(0o644))
     }
 
+    /// Gives a file another name.
+    pub fn hard_link(&mut self, path: &str, name: &str) {
+        let inode = self.entry(path).expect("a file");
+        let (parent, last) = split(name).expect("a name");
+        let parent = self.directory(&parent).expect("a directory");
+        let entries = self.entries_mut(parent).expect("a directory");
+        entries.insert(last, inode);
+        self.nodes.get_mut(&inode).expect("a file").links += 1;
+    }
+
     /// Adds a file with this owner and mode.
     pub fn file_as(mut self, path: &str, content: impl AsRef<[u8]>, owner: Owner) -> Self {
         self.put(path, Content::File(content.as_ref().to_vec()), owner);
@@ -299,6 +309,7 @@ impl GuestRead for TreeFixture {
             size_bytes: node.size_bytes(),
             mtime_s: node.mtime_s,
             ctime_s: node.mtime_s,
+            ctime_ns: 0,
             links: node.links,
         })
     }

@@ -186,6 +186,14 @@ impl Inode {
         self.time(0x10, 0x88)
     }
 
+    /// The part of [`Inode::ctime_s`] below a second; the low two bits of its field are others'.
+    pub(crate) fn ctime_ns(&self) -> u32 {
+        match 0x84 + 4 <= self.used_bytes() {
+            true => le32(&self.raw, 0x84) >> 2,
+            false => 0,
+        }
+    }
+
     /// Signed seconds; the low two bits of the extra field add multiples of 2^32.
     fn time(&self, at: usize, extra_at: usize) -> i64 {
         let seconds = i64::from(le32(&self.raw, at) as i32);
