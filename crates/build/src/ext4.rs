@@ -30,6 +30,14 @@ pub enum FilesystemError {
     /// A program could not be run, or a file for it not be written.
     #[error("run {0}")]
     Run(&'static str, #[source] io::Error),
+    /// What the programs wrote could not be made durable.
+    #[error("write the root filesystem to {path}", path = path.display())]
+    Disk {
+        /// The disk.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A program refused.
     #[error("write the root filesystem: {tool} said: {said}")]
     Refused {
@@ -96,9 +104,18 @@ impl Ext4<'_> {
     /// Writes `tree` and checks the result.
     pub fn write(&self, tree: &Tree) -> Result<(), FilesystemError> {
         self.check_size(tree)?;
+        // Neither program looks at whether its fsync succeeded. A write-back that failed is told to
+        // every descriptor that was open before (fsync(2)), so this one is asked.
+        let disk = fs::File::open(self.disk).map_err(self.disk_error())?;
         self.make(tree)?;
         self.put_attributes(tree)?;
+        disk.sync_all().map_err(self.disk_error())?;
         self.check()
+    }
+
+    fn disk_error(&self) -> impl FnOnce(io::Error) -> FilesystemError {
+        let path = self.disk.to_owned();
+        move |source| FilesystemError::Disk { path, source }
     }
 
     /// Blocks for the tree, the journal, the inode tables and the reserve, roughly; mke2fs would

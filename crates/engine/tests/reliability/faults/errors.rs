@@ -61,6 +61,8 @@ struct Trial<'a> {
     stage: Stage,
     before_bytes: u64,
     after_bytes: u64,
+    /// Whether we ask for ourselves what e2fsprogs does not look at, see [`asks_after`].
+    asks: bool,
 }
 
 /// How much a home may grow by records of what went wrong.
@@ -79,6 +81,7 @@ pub fn fail_at_calls(case: &Case) {
         stage,
         before_bytes,
         after_bytes,
+        asks: asks_after(&all.calls),
     };
     let home = trial.stage.home.path();
     let below: Vec<&Call> = all
@@ -89,6 +92,12 @@ pub fn fail_at_calls(case: &Case) {
     let mut points = Points::of(case.name, "error", below.len());
     let mut tried = 0;
     let mut failures = Vec::new();
+    if all.calls.iter().any(is_sync_of_writer) && !trial.asks {
+        failures.push(format!(
+            "{}: nobody asks what became of its writes",
+            case.name
+        ));
+    }
     for at in points.chosen() {
         let call = below[at - 1];
         let of_kind = Trouble::of(call.kind);
@@ -157,6 +166,7 @@ impl Trial<'_> {
         let is_excused = is_of_reader(call)
             || syncs_name_of_catalog(call)
             || checkpoints(call)
+            || (self.asks && is_sync_of_writer(call))
             || is_told(traced);
         if is_error && !is_excused && holds(&home, inode) {
             return Err(format!("{what}: a failed fsync was taken for success"));
@@ -190,6 +200,25 @@ fn is_told(traced: &Traced) -> bool {
 /// itself, and the filesystem is the same.
 fn writes_zeros(call: &Call) -> bool {
     call.program == "mke2fs" && call.name == "fallocate"
+}
+
+/// Programs that don't look at whether their fsync succeeded. The kernel tells every descriptor that
+/// was open before (fsync(2)) of a write-back that failed, which a call that is made to fail can't show.
+const WRITERS: [&str; 2] = ["mke2fs", "debugfs"];
+
+fn is_sync_of_writer(call: &Call) -> bool {
+    call.kind == Kind::Sync && WRITERS.contains(&&*call.program)
+}
+
+/// Whether we ourselves make what these programs wrote durable before anybody reads it.
+fn asks_after(calls: &[Call]) -> bool {
+    let Some(last) = calls.iter().rposition(is_sync_of_writer) else {
+        return false;
+    };
+    let disk = &calls[last].path;
+    let is_next = |call: &&Call| call.path == *disk && !WRITERS.contains(&&*call.program);
+    let next = calls[last + 1..].iter().find(is_next);
+    next.is_some_and(|call| call.kind == Kind::Sync && !is_of_reader(call))
 }
 
 /// Whether a program that only reads makes this call: `e2fsck -n` syncs what it never wrote.

@@ -5,9 +5,9 @@ use super::tracer::Traced;
 use std::path::{Path, PathBuf};
 
 /// How a sentence after "failed to" begins. A new one is added after it was read as a user would.
-const VERBS: [&str; 33] = [
-    "bring", "build", "copy", "edit", "examine", "flatten", "fsync", "grow", "keep", "list",
-    "make", "measure", "mend", "move", "name", "open", "plan", "protect", "put", "record",
+const VERBS: [&str; 34] = [
+    "bring", "build", "capture", "copy", "edit", "examine", "flatten", "fsync", "grow", "keep",
+    "list", "make", "measure", "mend", "move", "name", "open", "plan", "protect", "put", "record",
     "remove", "rename", "renew", "replace", "run", "seal", "set", "start", "sweep", "take", "tend",
     "use", "write",
 ];
