@@ -45,6 +45,26 @@ pub struct Lab {
     _lock: fs::File,
 }
 
+impl Drop for Lab {
+    /// A benchmark that failed leaves no guests that run: nobody would end them.
+    fn drop(&mut self) {
+        let listed = self.stampo(&["ps", "-o", "json"]).output();
+        let listed = listed
+            .ok()
+            .and_then(|said| serde_json::from_slice(&said.stdout).ok());
+        let listed: Vec<serde_json::Value> = listed.unwrap_or_default();
+        let is_running = |guest: &&serde_json::Value| guest["power"] == "running";
+        let running = listed.iter().filter(is_running);
+        let names: Vec<&str> = running.filter_map(|guest| guest["name"].as_str()).collect();
+        if !names.is_empty() {
+            // Why the benchmark failed is more than why this did.
+            let _ = self
+                .stampo(&[&["rm", "--force"], &names[..]].concat())
+                .output();
+        }
+    }
+}
+
 impl Lab {
     /// Builds stampo, and the guests that are missing.
     pub fn open() -> Result<Lab> {
