@@ -7,6 +7,7 @@ mod real {
     pub mod agent_ends;
     pub mod bridged;
     pub mod canary;
+    pub mod captured;
     pub mod cloud_init;
     pub mod commands;
     pub mod corrupted;

@@ -59,8 +59,8 @@ pub use store::{
     ScrubRequest,
 };
 pub use template::{
-    AcceptRequest, BuildRequest, Finding, ImportRequest, SealChange, SealPlan, SealRequest,
-    Verification, Version,
+    AcceptRequest, BuildRequest, CaptureRequest, Finding, ImportRequest, SealChange, SealPlan,
+    SealRequest, Verification, Version,
 };
 
 use stampo_core::names::{GuestName, VersionRef};
@@ -90,6 +90,8 @@ pub trait Api:
     fn build(&self, request: BuildRequest) -> Reply<Operation>;
     /// Starts importing a disk image as a draft version.
     fn import(&self, request: ImportRequest) -> Reply<Operation>;
+    /// Starts making a draft version of what a guest's disk has become.
+    fn capture(&self, request: CaptureRequest) -> Reply<Operation>;
     /// Starts sealing a draft version.
     fn seal(&self, request: SealRequest) -> Reply<Operation>;
     /// What sealing would change. Changes nothing.

@@ -4,7 +4,7 @@ use crate::ApprovalStatus;
 use serde::{Deserialize, Serialize};
 use stampo_core::hardware::Hardware;
 use stampo_core::lifecycle::Governance;
-use stampo_core::names::{TemplateName, VersionRef};
+use stampo_core::names::{GuestName, TemplateName, VersionRef};
 use stampo_core::size::ByteSize;
 use std::path::PathBuf;
 
@@ -32,6 +32,15 @@ pub struct ImportRequest {
     pub sha256: Option<String>,
     /// Hardware defaults for clones.
     pub hardware: Hardware,
+}
+
+/// Make a draft version of what a guest's disk has become.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureRequest {
+    /// The template.
+    pub name: TemplateName,
+    /// The guest, running or not.
+    pub guest: GuestName,
 }
 
 /// Seal a draft version, or plan to.

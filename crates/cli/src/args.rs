@@ -191,6 +191,10 @@ pub enum TemplateCommand {
     Build(BuildArgs),
     /// Import a disk image, a file or a URL, as a draft version.
     Import(ImportArgs),
+    /// Make a draft version of what a guest's disk has become.
+    ///
+    /// A guest that runs goes on: it stands still only while what is its own of its disk is copied.
+    Capture(CaptureArgs),
     /// Remove identity and secrets from a draft version, and prove it.
     Seal(SealArgs),
     /// Read a version's bytes and its proof again.
@@ -365,6 +369,18 @@ pub enum DiskBusArg {
     Sata,
     /// NVMe.
     Nvme,
+}
+
+/// `template capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// The template; its next version is made.
+    pub name: TemplateName,
+    /// The guest, running or not.
+    pub guest: GuestName,
+    /// Seal the version and freeze it too, so that instant clones can be made of it.
+    #[arg(long)]
+    pub freeze: bool,
 }
 
 /// `template seal`.

@@ -368,6 +368,8 @@ impl Driver for QemuDriver {
                 guest: id,
                 waited: timeout,
             },
+            // Already made printable: they are the guest's words.
+            WireError::Refused { why, .. } => DriverError::Refused(why),
             error => DriverError::Program {
                 program: "stampo's agent in the guest".to_owned(),
                 why: printable(&error.to_string()),

@@ -205,6 +205,9 @@ pub enum DriverError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// stampo's own agent in the guest says that it can't do what it was asked.
+    #[error("have the guest's agent do it: {0}")]
+    Refused(String),
     /// A program failed.
     #[error("run {program}: {why}")]
     Program {

@@ -403,7 +403,7 @@ impl Driver for SimDriver {
             })?;
             // As a real driver gives it.
             if let Response::Refused(refusal) = response {
-                return Err(agent::failed(refusal.why));
+                return Err(DriverError::Refused(refusal.why));
             }
             Ok(response)
         })

@@ -96,7 +96,8 @@ impl Engine {
     }
 
     fn timings(&self, row: &GuestRow) -> Result<(Teller, Timings), EngineError> {
-        let listening = self.driver.listening(row.id)?;
+        let listening = self.driver.listening(row.id);
+        let listening = listening.map_err(EngineError::in_guest(&row.name))?;
         if listening.own {
             match self.driver.ask_agent(row.id, &Request::Timings, OWN_LIMIT) {
                 Ok(Response::Timings(timings)) => return Ok((Teller::Agent, timings)),
@@ -117,7 +118,8 @@ impl Engine {
             input: Vec::new(),
             timeout: QEMU_LIMIT,
         };
-        let outcome = self.driver.agent_exec(row.id, &request)?;
+        let outcome = self.driver.agent_exec(row.id, &request);
+        let outcome = outcome.map_err(EngineError::in_guest(&row.name))?;
         read(&String::from_utf8_lossy(&outcome.stdout)).ok_or_else(|| {
             let why = "qemu-guest-agent tells no uptime".to_owned();
             unheard(&row.name, why)

@@ -23,7 +23,7 @@ use stampo_image::identity::{LeafIndex, leaf_index};
 use stampo_image::pool::Again;
 use stampo_image::progress::Progress;
 use stampo_policy::Point;
-use stampo_store::{OperationRow, OperationState, VersionRow};
+use stampo_store::{OperationRow, OperationState, Tx, VersionRow};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -39,34 +39,44 @@ impl Engine {
         template: &TemplateName,
         origin: serde_json::Value,
     ) -> Result<(OperationId, VersionRow), EngineError> {
-        self.store.write(|tx| {
-            let template = tx.ensure_template(template, self.now_ms())?;
-            let number = tx.last_number(template.id)? + 1;
-            let subject = format!("{}@{number}", template.name);
-            let operation = self.new_operation(kind, &subject, serde_json::json!({}));
-            let row = VersionRow {
-                id: VersionId(Uuid::now_v7()),
-                template_id: template.id,
-                template: template.name,
-                number,
-                state: State::Building,
-                image: None,
-                virtual_size: ByteSize(0),
-                data: ByteSize(0),
-                hardware: stampo_core::hardware::Hardware::default(),
-                origin,
-                proof: None,
-                governance: Governance::default(),
-                operation: Some(operation.id),
-                created_ms: self.now_ms(),
-                changed_ms: self.now_ms(),
-                verified_ms: None,
-            };
-            tx.insert_operation(&operation)?;
-            tx.insert_version(&row)?;
-            self.audit(tx, kind, &subject, "begun")?;
-            Ok((operation.id, row))
-        })
+        self.store
+            .write(|tx| self.begin_version_in(tx, kind, template, origin))
+    }
+
+    /// As [`Engine::begin_version`], in a transaction that does more.
+    pub(crate) fn begin_version_in(
+        &self,
+        tx: &Tx<'_>,
+        kind: &str,
+        template: &TemplateName,
+        origin: serde_json::Value,
+    ) -> Result<(OperationId, VersionRow), EngineError> {
+        let template = tx.ensure_template(template, self.now_ms())?;
+        let number = tx.last_number(template.id)? + 1;
+        let subject = format!("{}@{number}", template.name);
+        let operation = self.new_operation(kind, &subject, serde_json::json!({}));
+        let row = VersionRow {
+            id: VersionId(Uuid::now_v7()),
+            template_id: template.id,
+            template: template.name,
+            number,
+            state: State::Building,
+            image: None,
+            virtual_size: ByteSize(0),
+            data: ByteSize(0),
+            hardware: stampo_core::hardware::Hardware::default(),
+            origin,
+            proof: None,
+            governance: Governance::default(),
+            operation: Some(operation.id),
+            created_ms: self.now_ms(),
+            changed_ms: self.now_ms(),
+            verified_ms: None,
+        };
+        tx.insert_operation(&operation)?;
+        tx.insert_version(&row)?;
+        self.audit(tx, kind, &subject, "begun")?;
+        Ok((operation.id, row))
     }
 
     /// Adds to what recovery knows of an operation, durably.
@@ -344,8 +354,8 @@ impl Engine {
                 (OperationState::Failed, error, "failed")
             };
         let chain = error.chain();
-        if self.committed_version(&row)?.is_some() {
-            // The version is complete and stays; the next start tidies what could not be tidied.
+        if work.is_left_open() || self.committed_version(&row)?.is_some() {
+            // What is left to do, the next start does; a complete version stays.
             work.release(&error);
         } else if let Err(undone) = self.take_back(work, &row, state, &chain) {
             tracing::warn!(error = %undone.chain(), "an operation is undone at the next start");

@@ -2,6 +2,7 @@
 
 use stampo_core::names::{GuestName, NameError};
 use stampo_core::plan::PlanRefusal;
+use stampo_driver::DriverError;
 use std::path::PathBuf;
 
 /// Why an operation failed or was refused. Display is a fragment that fits after "failed to".
@@ -142,9 +143,17 @@ pub enum EngineError {
         /// Its own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// No agent in a running guest answers.
+    #[error("reach an agent in {guest} within {} s", waited.as_secs())]
+    Silent {
+        /// The guest.
+        guest: GuestName,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
     /// The driver failed.
     #[error("run the guest")]
-    Driver(#[from] stampo_driver::DriverError),
+    Driver(#[from] DriverError),
     /// The catalog failed.
     #[error(transparent)]
     Store(#[from] stampo_store::StoreError),
@@ -223,6 +232,23 @@ impl EngineError {
     ) -> impl FnOnce(std::io::Error) -> EngineError {
         let path = path.into();
         move |source| EngineError::Io { act, path, source }
+    }
+
+    /// Names the guest that a driver's error is about as its users know it, and the next command.
+    pub(crate) fn in_guest(guest: &GuestName) -> impl FnOnce(DriverError) -> EngineError {
+        let guest = guest.clone();
+        move |error| match error {
+            DriverError::NotRunning(_) => EngineError::Conflict {
+                act: format!("reach {guest}"),
+                why: format!("it is not running; start it: stampo start {guest}"),
+            },
+            DriverError::AgentSilent { waited, .. } => EngineError::Silent { guest, waited },
+            DriverError::Refused(why) => EngineError::Conflict {
+                act: format!("have the agent in {guest} do it"),
+                why,
+            },
+            error => EngineError::Driver(error),
+        }
     }
 
     /// Whether a rule forbids it, or somebody was faster: nothing was tried.

@@ -11,7 +11,7 @@ use stampo_agent_protocol::{
 };
 use stampo_core::names::GuestName;
 use stampo_driver::{DriverError, ExecRequest};
-use stampo_store::GuestRow;
+use stampo_store::{GuestRow, LeaseRow};
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -79,9 +79,20 @@ impl Engine {
         let Some(program) = command.argv.first() else {
             return Err(usage(name, "name a program".to_owned()));
         };
+        if command.limit.is_some_and(|limit| limit.is_zero()) {
+            return Err(usage(name, "it needs more than no time at all".to_owned()));
+        }
+        let is_named = |variable: &&String| variable.find('=').is_some_and(|at| at > 0);
+        if let Some(wrong) = command.env.iter().find(|variable| !is_named(variable)) {
+            // Only its beginning: it may be a secret's.
+            let shown: String = wrong.chars().take(3).collect();
+            let why = format!("the variable {shown}… is not NAME=VALUE");
+            return Err(usage(name, why));
+        }
         self.store
             .write(|tx| self.audit(tx, "exec", name.as_str(), program))?;
         self.exec_in(&row, command, streams)
+            .map_err(|error| self.or_gone(&row, error))
     }
 
     /// Runs a command in the guest of this row, by whichever agent answers.
@@ -99,6 +110,27 @@ impl Engine {
         self.exec_whole(row, command, streams)
     }
 
+    /// What it means that a command in this guest failed: one whose guest was taken away under it,
+    /// because its time was over or somebody removed it, says so.
+    fn or_gone(&self, row: &GuestRow, error: EngineError) -> EngineError {
+        let now_ms = self.now_ms();
+        let gone = self.store.read(|tx| {
+            let is_over = |lease: LeaseRow| lease.lease.until_ms <= now_ms;
+            let is_there = |row: GuestRow| row.state.is_complete();
+            let is_left = tx.guest(row.id)?.is_some_and(is_there);
+            Ok::<_, EngineError>(!is_left || tx.lease(row.id)?.is_some_and(is_over))
+        });
+        match gone {
+            Ok(true) => EngineError::Conflict {
+                act: format!("run a command in {}", row.name),
+                why: "it was taken away meanwhile: its time was over, and a longer --ttl gives it \
+                      more, or somebody removed it"
+                    .to_owned(),
+            },
+            _ => error,
+        }
+    }
+
     /// Waits for an agent: true for stampo's own, false for QEMU's where that is enough.
     pub(crate) fn own_agent_listens(
         &self,
@@ -107,13 +139,14 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let begun = Instant::now();
         loop {
-            let listening = self.driver.listening(row.id)?;
+            let listening = self.driver.listening(row.id);
+            let listening = listening.map_err(EngineError::in_guest(&row.name))?;
             if listening.own || (listening.qemu && qemu_is_enough) {
                 return Ok(listening.own);
             }
             if begun.elapsed() > AGENT_WAIT {
-                let (guest, waited) = (row.id, AGENT_WAIT);
-                return Err(DriverError::AgentSilent { guest, waited }.into());
+                let (guest, waited) = (row.name.clone(), AGENT_WAIT);
+                return Err(EngineError::Silent { guest, waited });
             }
             std::thread::sleep(PAUSE);
         }
@@ -129,12 +162,19 @@ impl Engine {
             user: command.user.clone(),
             limit_ms: limit.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
         };
-        match self
-            .driver
-            .ask_agent(row.id, &Request::ExecStart(start), ANSWER)?
-        {
-            Response::Started { session } => Ok(session),
-            _ => Err(beside_the_point(row)),
+        let asked = Request::ExecStart(start);
+        match self.driver.ask_agent(row.id, &asked, ANSWER) {
+            Ok(Response::Started { session }) => Ok(session),
+            Ok(_) => Err(beside_the_point(row)),
+            Err(DriverError::Refused(why)) => Err(EngineError::Conflict {
+                act: format!("run a command in {}", row.name),
+                why: format!(
+                    "{why}; its program, directory (-w) and user (-u) have to be there in the guest: \
+                     stampo exec {} -- ls /",
+                    row.name
+                ),
+            }),
+            Err(error) => Err(EngineError::in_guest(&row.name)(error)),
         }
     }
 
@@ -185,6 +225,11 @@ impl Engine {
         Ok(())
     }
 
+    fn ask(&self, row: &GuestRow, request: &Request) -> Result<Response, EngineError> {
+        let answer = self.driver.ask_agent(row.id, request, ANSWER);
+        answer.map_err(EngineError::in_guest(&row.name))
+    }
+
     fn pass_on(
         &self,
         row: &GuestRow,
@@ -198,7 +243,7 @@ impl Engine {
         loop {
             if let Some(signal) = (streams.signal)() {
                 let send = Request::ExecSignal(ExecSignal { session, signal });
-                self.driver.ask_agent(row.id, &send, ANSWER)?;
+                self.ask(row, &send)?;
             }
             let stdin = if kept == 0 {
                 input.next()
@@ -211,7 +256,7 @@ impl Engine {
                 close_stdin: input.is_over(),
                 wait_ms: if input.is_over() { LATER_MS } else { SOON_MS },
             });
-            let answer = self.driver.ask_agent(row.id, &poll, ANSWER)?;
+            let answer = self.ask(row, &poll)?;
             let Response::ExecOutput(output) = answer else {
                 return Err(beside_the_point(row));
             };
@@ -257,7 +302,8 @@ impl Engine {
             input,
             timeout: command.limit.unwrap_or(QEMU_AGENT_LIMIT),
         };
-        let outcome = self.driver.agent_exec(row.id, &request)?;
+        let outcome = self.driver.agent_exec(row.id, &request);
+        let outcome = outcome.map_err(EngineError::in_guest(&row.name))?;
         let written = streams
             .stdout
             .write_all(&outcome.stdout)

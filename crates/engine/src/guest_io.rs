@@ -67,12 +67,10 @@ impl Engine {
         self.audit_begun("read_file", name.as_str(), path)?;
         // Asked of one that is paused too: it refuses. Its disk must not be read beside it.
         if let Power::Running { .. } | Power::Paused { .. } = self.power(&row) {
-            return Ok(self.driver.agent_read_file(
-                row.id,
-                path,
-                AGENT_FILE_LIMIT_BYTES,
-                FILE_TIME,
-            )?);
+            return self
+                .driver
+                .agent_read_file(row.id, path, AGENT_FILE_LIMIT_BYTES, FILE_TIME)
+                .map_err(EngineError::in_guest(name));
         }
         let act = || format!("read {path} of {name}");
         let disk = self.open_disk(&row, false)?;
@@ -94,9 +92,10 @@ impl Engine {
         if let Power::Running { .. } | Power::Paused { .. } = self.power(&row) {
             self.store
                 .write(|tx| self.audit(tx, "write_file", name.as_str(), path))?;
-            return Ok(self
+            return self
                 .driver
-                .agent_write_file(row.id, path, content, FILE_TIME)?);
+                .agent_write_file(row.id, path, content, FILE_TIME)
+                .map_err(EngineError::in_guest(name));
         }
         self.write_on_disk(name, path, content)
     }

@@ -11,6 +11,7 @@ mod audit;
 mod boot;
 mod born;
 mod build;
+mod capture;
 mod change;
 mod channel;
 mod clone;
@@ -56,6 +57,7 @@ pub use approval::{
 pub use audit::{AuditFault, AuditVerified, Checkpoint};
 pub use boot::{Boot, Teller};
 pub use build::Build;
+pub use capture::Capture;
 pub use change::Resize;
 pub use drift::{Blocks, DriftOptions, DriftVerdict, GuestDrift};
 pub use engine::{Engine, Settings};

@@ -113,6 +113,7 @@ impl Engine {
             "scrub" => self.recover_scrub(&work),
             SET => self.finish_approval_set(&work),
             "freeze" => self.recover_freeze(&work, row),
+            "capture" => self.recover_capture(&work, row),
             "build" | "import" | "seal" | "verify" => self.recover_version(&work, row),
             "remove" | "trash" | "restore_guest" | "rename" | "resize" | "flatten"
             | "write_file" | "start" | "define" => {

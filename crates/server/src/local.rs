@@ -7,10 +7,10 @@ use crate::pools::agreed;
 use crate::problem::problem;
 use crate::tender;
 use stampo_api::{
-    AcceptRequest, Api, Boot, BuildRequest, CloneRequest, DoctorReport, ExecRequest, ExecStreams,
-    GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport, Problem, Reply,
-    RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest, StopReply,
-    Verification, Version, Watch,
+    AcceptRequest, Api, Boot, BuildRequest, CaptureRequest, CloneRequest, DoctorReport,
+    ExecRequest, ExecStreams, GcReport, Guest, ImportRequest, Kind, Operation, Outcome, Passport,
+    Problem, Reply, RescanReport, ResizeRequest, ScrubReport, ScrubRequest, SealPlan, SealRequest,
+    StopReply, Verification, Version, Watch,
 };
 use stampo_core::ids::OperationId;
 use stampo_core::lifecycle::State;
@@ -20,8 +20,8 @@ use stampo_driver::StoppedBy;
 use stampo_driver_qemu::Options;
 use stampo_driver_qemu::doctor::{DoctorOptions, checks};
 use stampo_engine::{
-    Build, Engine, EngineError, Flatten, Freeze, GuestCommand, Import, ImportSource, PassportOf,
-    Removal, Resize, Scrub, ScrubOptions, Seal, Streams, Verify,
+    Build, Capture, Engine, EngineError, Flatten, Freeze, GuestCommand, Import, ImportSource,
+    PassportOf, Removal, Resize, Scrub, ScrubOptions, Seal, Streams, Verify,
 };
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, OperationRow, VersionRow};
@@ -38,6 +38,7 @@ const SLOWEST: u64 = 1 << 20;
 enum Job {
     Build(Box<Build>),
     Import(Box<Import>),
+    Capture(Box<Capture>),
     Seal(Box<Seal>),
     Verify(Box<Verify>),
     Freeze(Box<Freeze>),
@@ -113,6 +114,7 @@ impl Local {
         match job {
             Job::Build(build) => self.engine.run_build(*build, &bridge).map(made),
             Job::Import(import) => self.engine.run_import(*import, &bridge).map(made),
+            Job::Capture(capture) => self.engine.run_capture(*capture, &bridge).map(made),
             Job::Seal(seal) => self.engine.run_seal(*seal, &bridge).map(made),
             Job::Verify(verify) => self.engine.run_verify(*verify, &bridge).map(version),
             Job::Freeze(freeze) => {
@@ -183,6 +185,14 @@ impl Api for Local {
             .submit_import(&request.name, source)
             .map_err(self.refuse("import", request.name.as_str()))?;
         self.accept_job(import.operation, Job::Import(Box::new(import)))
+    }
+
+    fn capture(&self, request: CaptureRequest) -> Reply<Operation> {
+        let capture = self
+            .engine
+            .submit_capture(&request.guest, &request.name)
+            .map_err(self.refuse("capture", request.guest.as_str()))?;
+        self.accept_job(capture.operation, Job::Capture(Box::new(capture)))
     }
 
     fn seal(&self, request: SealRequest) -> Reply<Operation> {

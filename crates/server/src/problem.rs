@@ -34,6 +34,7 @@ fn kind(error: &EngineError) -> Kind {
         EngineError::Driver(error) => driver_kind(error),
         EngineError::Io { .. }
         | EngineError::Room { .. }
+        | EngineError::Silent { .. }
         | EngineError::Store(_)
         | EngineError::Inside(_) => Kind::Failed,
     }
@@ -137,6 +138,10 @@ fn hints(error: &EngineError) -> Vec<String> {
         }
         EngineError::Partial { .. } => one("stampo ps, and the same command for the missing ones"),
         EngineError::Store(error) if error.is_damage() => damage_hints(error),
+        EngineError::Silent { guest, .. } => vec![
+            format!("stampo logs {guest}"),
+            format!("stampo console {guest}"),
+        ],
         EngineError::Driver(_) => one("stampo doctor"),
         _ => Vec::new(),
     }

@@ -3,7 +3,7 @@
 
 use super::canary::Canaries;
 use super::instant::all_differ;
-use super::{agent_ends, bridged, instant, pooled, removed_home};
+use super::{agent_ends, bridged, captured, instant, pooled, removed_home};
 use serde_json::Value;
 use stampo_agent_protocol::{
     Addressing, Connected, Evidence, Few, ForkRequest, Hex32, Identity, KeyKind, Mac as AgentMac,
@@ -271,6 +271,7 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
     pooled::through_the_program(&stampo, || {
         bridged::nothing_of_the_frozen_one_on_the_wire(&stampo, &frozen_mac);
     });
+    captured::a_fork_is_frozen_again(&stampo);
     removed_home::its_processes_go_with_it(&stampo);
     assert!(files() == before, "the image is as it was");
 }

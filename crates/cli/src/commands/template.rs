@@ -2,14 +2,14 @@
 
 use super::{Session, approval, channel, diff, govern, inside};
 use crate::args::{
-    AcceptArgs, BuildArgs, DiskBusArg, FirmwareArg, Format, ImportArgs, PsArgs, SealArgs,
-    TemplateCommand,
+    AcceptArgs, BuildArgs, CaptureArgs, DiskBusArg, FirmwareArg, Format, ImportArgs, PsArgs,
+    SealArgs, TemplateCommand,
 };
 use crate::output;
 use serde::Serialize;
 use stampo_api::{
-    AcceptRequest, BuildRequest, ImportRequest, Kind, Operation, Problem, Reply, SealRequest,
-    Verification, Version,
+    AcceptRequest, BuildRequest, CaptureRequest, ImportRequest, Kind, Operation, Problem, Reply,
+    SealRequest, Verification, Version,
 };
 use stampo_core::approval::Said;
 use stampo_core::hardware::{DiskBus, Firmware, Hardware};
@@ -56,6 +56,7 @@ pub fn run(session: &Session, command: TemplateCommand) -> Result<ExitCode, Prob
     match command {
         TemplateCommand::Build(args) => build(session, &args),
         TemplateCommand::Import(args) => import(session, args),
+        TemplateCommand::Capture(args) => capture(session, args),
         TemplateCommand::Seal(args) => seal(session, args),
         TemplateCommand::Verify(args) => {
             let operation = api.verify(&args.version)?;
@@ -154,15 +155,53 @@ fn list(session: &Session, args: &PsArgs) -> Result<ExitCode, Problem> {
 
 /// Follows an operation that makes a version, and prints the version.
 fn follow_version(session: &Session, operation: &Operation) -> Result<ExitCode, Problem> {
-    let outcome = session.follow(operation)?;
-    let label = outcome.version.unwrap_or_else(|| operation.subject.clone());
-    let version: VersionRef = label
-        .parse()
-        .map_err(|error| Problem::from_error(Kind::Failed, &error))?;
-    let version = session.api.version(&version)?;
+    let version = session.api.version(&followed(session, operation)?)?;
     next_step(session, &version);
     output::rows(session.global.output, &[Line(version)])?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until an operation on a version has ended; which version.
+fn followed(session: &Session, operation: &Operation) -> Result<VersionRef, Problem> {
+    let outcome = session.follow(operation)?;
+    let label = outcome.version.unwrap_or_else(|| operation.subject.clone());
+    label
+        .parse()
+        .map_err(|error| Problem::from_error(Kind::Failed, &error))
+}
+
+/// What a guest has become; with `--freeze` as far as a version that instant clones are made of.
+fn capture(session: &Session, args: CaptureArgs) -> Result<ExitCode, Problem> {
+    let request = CaptureRequest {
+        name: args.name,
+        guest: args.guest,
+    };
+    let operation = session.api.capture(request)?;
+    if !args.freeze {
+        return follow_version(session, &operation);
+    }
+    let version = followed(session, &operation)?;
+    let operation = session.api.seal(SealRequest {
+        version: version.clone(),
+        only: Vec::new(),
+        except: Vec::new(),
+        also: Vec::new(),
+        keep: Vec::new(),
+    })?;
+    session.follow(&operation)?;
+    let verification = session.api.verification(&version)?;
+    if is_open(&verification) {
+        next_step(session, &session.api.version(&version)?);
+        session.note("it is not frozen: its findings come first, then: stampo template freeze");
+        return print_verification(session, &verification);
+    }
+    let operation = session.api.freeze(&version)?;
+    follow_version(session, &operation)
+}
+
+fn is_open(verification: &Verification) -> bool {
+    let mut findings = verification.findings.iter();
+    findings.any(|finding| finding.accepted.is_none())
 }
 
 fn print_changed(session: &Session, reply: Reply<Version>) -> Result<ExitCode, Problem> {

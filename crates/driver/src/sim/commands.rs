@@ -22,9 +22,20 @@ pub(super) struct Running {
     exit: Option<i32>,
 }
 
+/// The program that no simulated guest has.
+const MISSING: &str = "/bin/missing";
+
 pub(super) fn start(guest: &mut Guest, request: &ExecStart) -> Response {
     if guest.commands.len() >= MOST_SESSIONS {
         return refused("too many commands run already");
+    }
+    if request
+        .argv
+        .iter()
+        .next()
+        .is_some_and(|program| program == MISSING)
+    {
+        return refused("start it: No such file or directory");
     }
     let session = Uuid::new_v4().as_u64_pair().0;
     let command = Running {

@@ -19,9 +19,10 @@ use stampo_agent_protocol::{ConnectRequest, Evidence, ForkReport, Mac, Request, 
 use stampo_core::guest::GuestState;
 use stampo_core::identity::IdentityFact;
 use stampo_core::instant::Fork;
-use stampo_driver::{Ensured, Power};
+use stampo_driver::{Ensured, Power, StopMethod};
 use stampo_image::durable;
 use stampo_store::GuestRow;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// How long a fork may take to become itself, its hooks included. Emulated ones need a second; many
@@ -34,6 +35,9 @@ const CONNECT: Duration = Duration::from_secs(180);
 
 /// How much longer than that its answer may take.
 const ANSWER: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether a fork that connects is still wanted.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Engine {
     /// Makes a fork a machine of its own, unless it is one. `begun` becomes the moment at which it
@@ -174,10 +178,14 @@ impl Engine {
     }
 
     /// Plugs an identified fork in and waits for its addresses.
-    pub(super) fn ensure_connected(&self, row: &mut GuestRow) -> Result<String, EngineError> {
+    pub(super) fn ensure_connected(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+    ) -> Result<String, EngineError> {
         match self.ensure_plugged_in(row)? {
             Some(boots) => Ok(boots),
-            None => self.ensure_addressed(row),
+            None => self.ensure_addressed(work, row),
         }
     }
 
@@ -204,14 +212,18 @@ impl Engine {
 
     /// Lets the programs of a fork that is plugged in begin anew, and waits for its addresses unless
     /// nobody wants that.
-    pub(super) fn ensure_addressed(&self, row: &GuestRow) -> Result<String, EngineError> {
+    pub(super) fn ensure_addressed(
+        &self,
+        work: &Work<'_>,
+        row: &GuestRow,
+    ) -> Result<String, EngineError> {
         let no_wait = row.plan.fork.as_ref().is_some_and(|fork| fork.no_wait);
         let wait = if no_wait { Duration::ZERO } else { CONNECT };
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let asked = Request::Connect(ConnectRequest { wait_ms });
         // It may have ended meanwhile, and what is sent before it has begun anew is lost.
         self.own_agent_listens(row, false)?;
-        match self.driver.ask_agent(row.id, &asked, wait + ANSWER)? {
+        match self.ask_to_connect(work, row, &asked, wait + ANSWER)? {
             Response::Connected(connected) if connected.complete => Ok(String::new()),
             Response::Connected(_) if no_wait => Ok("not waited for".to_owned()),
             Response::Connected(_) => {
@@ -226,6 +238,34 @@ impl Engine {
             }
             _ => Err(unproven(row, "it answered something else".to_owned())),
         }
+    }
+
+    /// Asks a fork to connect. One that is cancelled meanwhile is thrown away: its process ends, and
+    /// with it the wait for its answer.
+    fn ask_to_connect(
+        &self,
+        work: &Work<'_>,
+        row: &GuestRow,
+        asked: &Request,
+        limit: Duration,
+    ) -> Result<Response, EngineError> {
+        let (answered, answer) = std::sync::mpsc::sync_channel(1);
+        std::thread::scope(|scope| {
+            scope.spawn(move || answered.send(self.driver.ask_agent(row.id, asked, limit)));
+            loop {
+                match answer.recv_timeout(LOOK_EVERY) {
+                    Ok(answer) => return Ok(answer?),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(unproven(row, "its agent was not asked".to_owned()));
+                    }
+                }
+                if let Err(cancelled) = work.check_cancelled() {
+                    self.driver.ensure_stopped(row.id, StopMethod::Kill)?;
+                    return Err(cancelled);
+                }
+            }
+        })
     }
 
     /// Throws away what a dead process left of a fork that has no identity yet: how far it came

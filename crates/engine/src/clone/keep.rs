@@ -67,8 +67,12 @@ impl Engine {
     }
 
     /// Gives a member its address, and pauses it.
-    pub(super) fn ensure_paused(&self, row: &mut GuestRow) -> Result<String, EngineError> {
-        let detail = self.ensure_connected(row)?;
+    pub(super) fn ensure_paused(
+        &self,
+        work: &Work<'_>,
+        row: &mut GuestRow,
+    ) -> Result<String, EngineError> {
+        let detail = self.ensure_connected(work, row)?;
         self.driver.ensure_paused(row.id)?;
         self.faults.reach("keep.paused");
         Ok(detail)

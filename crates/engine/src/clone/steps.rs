@@ -78,7 +78,7 @@ impl Engine {
             let is_fork = row.plan.fork.is_some();
             let kept = keeping(row);
             let (phase, detail) = match row.state {
-                _ if kept == Some(Keeping::Pause) => ("pause", self.ensure_paused(row)?),
+                _ if kept == Some(Keeping::Pause) => ("pause", self.ensure_paused(work, row)?),
                 _ if kept == Some(Keeping::Wake) => ("wake", self.ensure_woken(work, row)?),
                 GuestState::Defined if let Some(Keeping::Prepare(readiness)) = kept => {
                     ("prepare", self.ensure_prepared(row, readiness)?)
@@ -96,9 +96,9 @@ impl Engine {
                     ("connect", boots.unwrap_or_default())
                 }
                 GuestState::Verified if is_fork && leg == Leg::Rest => {
-                    ("connect", self.ensure_addressed(row)?)
+                    ("connect", self.ensure_addressed(work, row)?)
                 }
-                GuestState::Verified if is_fork => ("connect", self.ensure_connected(row)?),
+                GuestState::Verified if is_fork => ("connect", self.ensure_connected(work, row)?),
                 GuestState::Defined => ("verify", self.ensure_verified(work, row, &mut unsaved)?),
                 GuestState::Verified => ("start", self.ensure_started(row)?),
                 GuestState::Pooled

@@ -3,8 +3,10 @@
 //! One that fits this host is kept, and the freeze is refused. One that does not, after an upgrade of
 //! QEMU for example, goes when the new one is complete; not while guests that went on from it are there.
 
+use super::image::{FrozenSidecar, SIDECAR};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::sidecar::read_sidecar;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::ImageId;
 use stampo_core::plan::CloneSpec;
@@ -47,6 +49,9 @@ impl Engine {
         };
         // One that can't be read goes too, and guests may still go on from it.
         for directory in self.memory_dirs(image)? {
+            if self.is_of_another(row, &directory) {
+                continue;
+            }
             if let Some(guest) = self.goes_on_from(tx, &directory)? {
                 return refused(format!(
                     "its memory image is damaged, and {} goes on from it; {}",
@@ -56,6 +61,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether a memory image says that it is another version's, whose bytes are the same.
+    fn is_of_another(&self, row: &VersionRow, directory: &Path) -> bool {
+        let sidecar = read_sidecar::<FrozenSidecar>(&directory.join(SIDECAR));
+        sidecar.is_ok_and(|(sidecar, _)| sidecar.version != row.id)
     }
 
     /// A guest that went on from this memory image and still runs, or waits to go on.

@@ -233,6 +233,13 @@ fn usual() -> Vec<Case> {
         case("flatten", one_guest, flatten, |e| {
             kind(e, "app") == Some(CloneKind::Full)
         }),
+        case("capture", one_guest, captured, |e| {
+            is(e, "golden@1", State::Draft) && ready(e) == ["app"]
+        }),
+        case("capture_running", one_running, captured, |e| {
+            // That it goes on is asked in `capture.rs`: power that is lost stops it.
+            is(e, "golden@1", State::Draft)
+        }),
         case(
             "write_file",
             one_guest,
@@ -490,7 +497,7 @@ fn one_full() -> Home {
     with(Home::published(), |e| clone(e, "app", &full()).map(drop))
 }
 
-fn one_running() -> Home {
+pub fn one_running() -> Home {
     with(one_guest(), |e| e.start(&name("app")).map(drop))
 }
 
@@ -543,6 +550,10 @@ pub fn verify(engine: &Engine, version: &str) -> Result<(), EngineError> {
 fn flatten(engine: &Engine) -> Result<(), EngineError> {
     let flatten = engine.submit_flatten(&name("app"))?;
     engine.run_flatten(flatten, &Unwatched).map(drop)
+}
+
+fn captured(engine: &Engine) -> Result<(), EngineError> {
+    capture(engine, "app").map(drop)
 }
 
 pub fn is(engine: &Engine, version: &str, state: State) -> bool {

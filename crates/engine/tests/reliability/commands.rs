@@ -173,3 +173,49 @@ pub fn a_command_that_its_agent_does_not_end_in_time_is_not_waited_for() {
     let error = ended.expect_err("its time is over").chain();
     assert!(error.contains("did not end it"), "{error}");
 }
+
+/// What a user sees names the guest and the next command, and blames nobody for what was asked.
+pub fn what_can_not_be_run_is_refused_in_words() {
+    let (_home, _sim, engine) = running();
+    let said = |ended: Result<i32, EngineError>| ended.expect_err("refused").to_string();
+    let missing = said(run(&engine, "/bin/missing", None).ended);
+    assert!(
+        missing.contains("run a command in app: start it: No such file"),
+        "{missing}"
+    );
+    assert!(missing.contains("stampo exec app -- ls"), "{missing}");
+    let usage = |command: GuestCommand| {
+        let streams = Streams {
+            stdin: None,
+            stdin_first: false,
+            stdout: &mut io::sink(),
+            stderr: &mut io::sink(),
+            signal: &mut || None,
+        };
+        let error = engine
+            .exec(&name("app"), &command, streams)
+            .expect_err("refused");
+        assert!(matches!(error, EngineError::Usage { .. }), "{error:?}");
+        error.to_string()
+    };
+    let env = vec!["HUNTER2".to_owned()];
+    let unnamed = usage(GuestCommand {
+        env,
+        ..command("/bin/cat")
+    });
+    assert!(
+        unnamed.contains("NAME=VALUE") && !unnamed.contains("HUNTER2"),
+        "{unnamed}"
+    );
+    let limit = Some(std::time::Duration::ZERO);
+    usage(GuestCommand {
+        limit,
+        ..command("/bin/cat")
+    });
+    engine.stop(&name("app"), true).expect("stopped");
+    let stopped = said(run(&engine, "/bin/cat", None).ended);
+    assert!(
+        stopped.contains("reach app: it is not running; start it: stampo start app"),
+        "{stopped}"
+    );
+}

@@ -16,12 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial("each_cell_of_the_table_of_states_is_so", each_cell),
         trial("revoking_takes_channels_and_descendants_along", revoking),

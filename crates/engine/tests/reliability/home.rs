@@ -1,5 +1,6 @@
 //! Homes to break: a tiny real guest filesystem, imported, sealed and published once, copied often.
 
+use libtest_mimic::Trial;
 use stampo_core::hardware::Hardware;
 use stampo_core::lifecycle::Verb;
 use stampo_core::names::{GuestName, NamePattern, TemplateName, VersionRef};
@@ -318,6 +319,13 @@ pub fn clone(
     clone_watched(engine, pattern, spec, &Unwatched)
 }
 
+/// What this guest has become, as `golden`.
+pub fn capture(engine: &Engine, guest: &str) -> Result<VersionRow, EngineError> {
+    let template: TemplateName = "golden".parse().expect("a name");
+    let capture = engine.submit_capture(&name(guest), &template)?;
+    engine.run_capture(capture, &Unwatched)
+}
+
 pub fn clone_watched(
     engine: &Engine,
     pattern: &str,
@@ -387,4 +395,12 @@ pub fn findings_of(engine: &Engine, version: &str) -> Vec<String> {
     found
         .map(|finding| finding["id"].as_str().expect("an id").to_owned())
         .collect()
+}
+
+/// A test that is a function.
+pub fn trial(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
 }

@@ -13,12 +13,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     let mut trials = vec![
         trial(
             "packages_are_recorded_once_and_outlive_the_bytes",

@@ -23,12 +23,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial("forks_share_nothing_with_anybody", forks_share_nothing),
         trial("a_fork_that_is_not_proven_is_gone", unproven_forks_are_gone),

@@ -17,12 +17,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial("a_lease_that_has_rotted_ends_nothing", rotten),
         trial("a_lease_that_has_rotted_is_taken_away", rotten_and_scrubbed),

@@ -12,6 +12,7 @@ mod audit;
 mod beside;
 mod boot;
 mod cancel;
+mod capture;
 mod cases;
 mod clean;
 mod collect;
@@ -48,6 +49,7 @@ mod undefined;
 mod unique;
 mod waiting;
 
+use crate::home::trial;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         return code;
     }
     let mut trials = plain();
+    trials.extend(capture::trials());
     trials.extend(instant::trials());
     trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
@@ -104,12 +107,6 @@ fn main() -> ExitCode {
 
 /// The tests that are no crash case.
 fn plain() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial(
             "a_guest_that_is_brought_back_during_a_collection_stays",
@@ -130,6 +127,10 @@ fn plain() -> Vec<Trial> {
         trial(
             "what_a_command_is_given_and_writes_is_passed_on_whole",
             commands::what_a_command_is_given_and_writes_is_passed_on_whole,
+        ),
+        trial(
+            "what_can_not_be_run_is_refused_in_words",
+            commands::what_can_not_be_run_is_refused_in_words,
         ),
         trial(
             "a_signal_ends_a_command_that_waits_for_input",

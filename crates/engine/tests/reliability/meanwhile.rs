@@ -16,12 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial("a_lease_that_was_given_anew_meanwhile_counts", given_anew),
         trial("a_lease_that_was_cleared_meanwhile_is_gone", cleared),

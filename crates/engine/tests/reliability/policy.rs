@@ -23,26 +23,26 @@ const UNKNOWN: &str = "software.guest-agent: {}\n  software.security-updates: {m
 const PASSES: &str = "files.world-writable: {mode: enforce}";
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(format!("policy_{name}"), move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
-        trial("what_a_site_enforces_is_not_published", publishing),
-        trial("what_a_site_enforces_is_not_cloned", cloning),
-        trial("a_site_without_a_pack_refuses_nothing", nothing),
-        trial("an_exception_lets_through_until_it_is_damaged", exceptions),
-        trial("each_point_asks_and_no_other", points),
+        trial("policy_what_a_site_enforces_is_not_published", publishing),
+        trial("policy_what_a_site_enforces_is_not_cloned", cloning),
+        trial("policy_a_site_without_a_pack_refuses_nothing", nothing),
         trial(
-            "a_decision_is_remembered_until_something_changes",
+            "policy_an_exception_lets_through_until_it_is_damaged",
+            exceptions,
+        ),
+        trial("policy_each_point_asks_and_no_other", points),
+        trial(
+            "policy_a_decision_is_remembered_until_something_changes",
             decisions,
         ),
-        trial("a_decision_from_memory_takes_no_time", speed),
-        trial("what_was_read_of_other_bytes_is_no_evidence", other_bytes),
-        trial("what_came_out_otherwise_is_told_once", rechecks),
-        trial("a_recorded_report_comes_out_again", replay),
+        trial("policy_a_decision_from_memory_takes_no_time", speed),
+        trial(
+            "policy_what_was_read_of_other_bytes_is_no_evidence",
+            other_bytes,
+        ),
+        trial("policy_what_came_out_otherwise_is_told_once", rechecks),
+        trial("policy_a_recorded_report_comes_out_again", replay),
     ]
 }
 

@@ -19,12 +19,6 @@ use stampo_store::GuestRow;
 use std::collections::BTreeSet;
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial("members_are_paused_and_unlike", members_are_unlike),
         trial(

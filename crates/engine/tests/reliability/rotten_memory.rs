@@ -12,12 +12,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 pub fn trials() -> Vec<Trial> {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
         trial("a_changed_memory_image_is_found", found),
         trial("nobody_goes_on_from_changed_devices", devices),
