@@ -11,6 +11,7 @@ mod real {
     pub mod cloud_init;
     pub mod commands;
     pub mod corrupted;
+    pub mod drift;
     pub mod forked;
     pub mod frozen;
     pub mod identity;
@@ -24,11 +25,11 @@ mod real {
 }
 
 use libtest_mimic::{Arguments, Trial};
-use real::{cloud_init, corrupted, forked, frozen, identity, importing, machine, web};
+use real::{cloud_init, corrupted, drift, forked, frozen, identity, importing, machine, web};
 use std::process::ExitCode;
 
 /// What takes longest first; what keeps two processors busy by itself last.
-const CASES: [(&str, fn()); 10] = [
+const CASES: [(&str, fn()); 11] = [
     (
         "frozen::forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told",
         frozen::forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told,
@@ -52,6 +53,10 @@ const CASES: [(&str, fn()); 10] = [
     (
         "forked::one_message_makes_another_machine_of_it",
         forked::one_message_makes_another_machine_of_it,
+    ),
+    (
+        "drift::every_planted_change_of_a_booted_debian_is_found",
+        drift::every_planted_change_of_a_booted_debian_is_found,
     ),
     (
         "importing::a_disk_has_one_identity_and_boots_under_uefi_with_a_tpm",

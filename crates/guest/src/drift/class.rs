@@ -472,10 +472,16 @@ impl Judge {
                 Class::Security,
                 format!("belongs to {package}, whose version has not changed"),
             ),
-            _ if !self.after.is_known && below(PROGRAMS) => verdict(
-                Class::Security,
-                "a part of the system, and no package is known to explain it",
-            ),
+            // As the links that choose between programs: whatever the version had there was its own.
+            _ if below(PROGRAMS) => {
+                let explains = if self.after.is_known {
+                    "explains"
+                } else {
+                    "is known to explain"
+                };
+                let why = format!("a part of the system, and no package {explains} it");
+                verdict(Class::Security, why)
+            }
             _ => verdict(Class::Foreign, "belongs to no package"),
         }
     }
