@@ -107,23 +107,27 @@ pub fn fail_at_calls(case: &Case) {
         } else {
             std::slice::from_ref(some)
         } {
-            tried += 1;
-            failures.extend(trial.try_one(call.number, *trouble).err());
+            match trial.try_one(call.number, *trouble) {
+                Ok(reached) => tried += usize::from(reached),
+                Err(why) => failures.push(why),
+            }
         }
     }
     report(case.name, "failed", tried, below.len(), &failures);
 }
 
 impl Trial<'_> {
-    fn try_one(&self, at: usize, trouble: Trouble) -> Result<(), String> {
+    /// One point; whether it was reached at all.
+    fn try_one(&self, at: usize, trouble: Trouble) -> Result<bool, String> {
         self.stage.reset();
         let home = self.stage.home.path();
         let mut child = command(self.case.name, &home);
         let fault = |number| trouble.fault(at, number);
         let traced = tracer::run(&mut child, &self.stage.said(), &fault, false);
         let Some(call) = traced.calls.first() else {
+            // Threads may have shifted the numbering.
             return if traced.succeeded() {
-                Ok(())
+                Ok(false)
             } else {
                 Err(traced.said)
             };
@@ -140,13 +144,15 @@ impl Trial<'_> {
                 drop(recovered(&home));
                 assert_clean(&home, &what);
                 self.check_room(true, call, &what);
-            });
+            })
+            .map(|()| true);
         }
         caught(|| {
             settle(self.case, &self.stage.home, &what, |is_done| {
                 self.check_room(is_done, call, &what)
             })
         })
+        .map(|()| true)
     }
 
     /// The command said that it did its work: it is done, and nothing that it failed to make
@@ -164,7 +170,7 @@ impl Trial<'_> {
         };
         let is_error = matches!(trouble, Trouble::Error(_));
         let is_excused = is_of_reader(call)
-            || syncs_name_of_catalog(call)
+            || syncs_name_of_catalog(call, &home)
             || checkpoints(call)
             || (self.asks && is_sync_of_writer(call))
             || is_told(traced);
@@ -228,8 +234,8 @@ fn is_of_reader(call: &Call) -> bool {
 
 /// Whether SQLite makes the names of its files durable, right after the bytes of one. It does not
 /// look at the result (os_unix.c, `unixSync`: "Ignore failure"), so we can't either.
-fn syncs_name_of_catalog(call: &Call) -> bool {
-    call.follows_catalog && !call.is_of_catalog()
+fn syncs_name_of_catalog(call: &Call, home: &Path) -> bool {
+    call.follows_catalog && call.path == home
 }
 
 /// Whether SQLite moves its log into the catalog. The log is kept until that was made durable, by

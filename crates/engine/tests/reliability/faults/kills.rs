@@ -51,7 +51,15 @@ fn kill_once(case: &Case, stage: &Stage, at: usize, again: usize) -> Result<bool
         None => what,
     };
     check_end(&second, &what)?;
-    super::points::caught(|| settle(case, &stage.home, &what, |_| {}))?;
+    let is_told_done = first.succeeded();
+    super::points::caught(|| {
+        settle(case, &stage.home, &what, |is_done| {
+            assert!(
+                is_done || !is_told_done,
+                "{what}: it says it is done and is not"
+            );
+        });
+    })?;
     Ok(true)
 }
 
@@ -65,7 +73,7 @@ fn killed_at(stage: &Stage, case: &str, at: usize) -> Traced {
     )
 }
 
-/// The command was killed; or a process that it started was, and it noticed or did not mind.
+/// The command was killed; or a process that it started was, and it noticed or did not need it.
 fn check_end(traced: &Traced, what: &str) -> Result<(), String> {
     match traced.ended {
         WaitStatus::Signaled(_, Signal::SIGKILL, _) | WaitStatus::Exited(_, 0 | 1) => Ok(()),

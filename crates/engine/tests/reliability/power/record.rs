@@ -4,7 +4,7 @@ use super::disk::Disk;
 use super::log::Log;
 use super::{more, outcome};
 use crate::cases::Case;
-use crate::home::{Home, open};
+use crate::home::{Home, SOURCE, open, source};
 use stampo_engine::Faults;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -89,6 +89,7 @@ fn trace(act: &str, home: &Home) -> (String, ExitStatus, String) {
         .arg(std::env::current_exe().expect("this program"))
         .env(CASE, act)
         .env(HOME, home.path())
+        .env(SOURCE, source())
         .output()
         .expect("strace can't be started: apt install strace");
     let text = std::fs::read_to_string(out.path()).expect("strace's output");
