@@ -448,11 +448,7 @@ fn failing_build(engine: &Engine) -> Result<(), EngineError> {
         // A fault of a test.
         Err(error) => return Err(error),
     }
-    let last = engine
-        .store()
-        .read(|tx| tx.recent_operations(1))
-        .expect("rows")
-        .remove(0);
+    let last = engine.store().read(|tx| tx.recent_operations(1))?.remove(0);
     match last.error {
         Some(kept) => assert!(kept.contains("build-failed.log"), "{kept}"),
         // A fault of a test: its end could not be recorded, and is left to recovery.
