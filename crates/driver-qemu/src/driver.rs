@@ -60,6 +60,17 @@ impl QemuDriver {
         Place::of(&self.guests_dir, id)
     }
 
+    /// Ends what runs of a guest that is not defined: somebody removes its directory, and its records
+    /// have gone first.
+    fn end_unrecorded(&self, place: &Place, id: GuestId) -> Result<Ensured, DriverError> {
+        let ended = abandoned::end_unrecorded(id, place.dir());
+        self.reap(Vec::new());
+        match ended.map_err(DriverError::io("look for processes in", Path::new("/proc")))? {
+            0 => Ok(Ensured::Unchanged),
+            _ => Ok(Ensured::Changed),
+        }
+    }
+
     /// The place of a guest that is defined.
     fn defined(&self, id: GuestId) -> Result<(Place, GuestDefinition), DriverError> {
         let place = self.place(id);
@@ -213,7 +224,7 @@ impl Driver for QemuDriver {
     fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError> {
         let place = self.place(id);
         if !place.is_defined()? {
-            return Ok(Ensured::Unchanged);
+            return self.end_unrecorded(&place, id);
         }
         let Some(_lock) = place.lock(self.host.options().start_limit)? else {
             return Err(busy(&id.to_string()));
@@ -222,6 +233,9 @@ impl Driver for QemuDriver {
         tpm::dismiss(&place);
         self.reap(Vec::new());
         place.forget()?;
+        if !place.dir().exists() {
+            self.end_unrecorded(&place, id)?;
+        }
         Ok(Ensured::Changed)
     }
 
