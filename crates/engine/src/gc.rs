@@ -116,6 +116,8 @@ impl Engine {
             self.faults.reach("gc.removed");
         }
         self.sweep_staging()?;
+        let swept = self.pool.sweep_sidecars();
+        swept.map_err(EngineError::room("sweep half-written sidecars"))?;
         failure.map_or(Ok(subjects), Err)
     }
 

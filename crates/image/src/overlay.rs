@@ -72,14 +72,14 @@ pub enum OverlayError {
         source: io::Error,
     },
     /// The overlay belongs to another base than the caller believes.
-    #[error("open the overlay {path}: its base is {found:?}, not {expected}", path = path.display(), expected = expected.display())]
+    #[error("open the overlay {path}: it belongs to {found}, not to {expected}; if the image was moved or copied there: qemu-img rebase -u -f qcow2 -F raw -b {expected} {path}", path = path.display(), expected = expected.display())]
     OtherBase {
         /// The overlay.
         path: PathBuf,
         /// The base that the caller named.
         expected: PathBuf,
-        /// The base and its format that the overlay names.
-        found: Option<(String, String)>,
+        /// The base that the overlay names, in words.
+        found: String,
     },
     /// Another process has the overlay or its base open.
     #[error("lock {path}", path = path.display())]
@@ -246,6 +246,11 @@ impl Overlay {
         let named = |(name, format): &(String, String)| *name == expected && format == BASE_FORMAT;
         if !found.as_ref().is_some_and(named) || qcow2.requires_external_data_file() {
             let (path, expected) = (path.to_owned(), base.to_owned());
+            let found = match found {
+                Some((name, format)) if format == BASE_FORMAT => name,
+                Some((name, format)) => format!("{name} as {format}"),
+                None => "no image".to_owned(),
+            };
             return Err(OverlayError::OtherBase {
                 path,
                 expected,

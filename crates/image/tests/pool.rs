@@ -279,6 +279,32 @@ fn a_record_that_a_crash_left_half_written_is_swept_when_it_is_old() {
 }
 
 #[test]
+fn a_sidecar_that_a_crash_left_half_written_is_swept_when_it_is_old() {
+    let (_dir, pool) = pool();
+    let image = pool.images_dir().join("0".repeat(64));
+    let other = pool.images_dir().join("somebody's");
+    let half = |dir: &Path, name: String, hours: u64| {
+        std::fs::create_dir_all(dir).expect("mkdir");
+        let path = dir.join(name);
+        let file = std::fs::File::create(&path).expect("create");
+        let at = SystemTime::now() - Duration::from_secs(hours * 3600);
+        file.set_modified(at).expect("set the time");
+        path
+    };
+    let sidecar = || format!(".version-{}.json.partial", Uuid::new_v4());
+    let old = half(&image, sidecar(), 2);
+    let kept = [
+        half(&image, sidecar(), 0),
+        half(&image, ".version-1.json.partial".to_owned(), 2),
+        half(&image, format!("version-{}.json", Uuid::new_v4()), 2),
+        half(&other, sidecar(), 2),
+    ];
+    pool.sweep_sidecars().expect("sweep");
+    assert!(!old.exists());
+    assert!(kept.iter().all(|path| path.exists()), "{kept:?}");
+}
+
+#[test]
 fn dropped_staging_is_gone_and_kept_staging_is_found_again() {
     let (_dir, pool) = pool();
     let id = Uuid::new_v4();

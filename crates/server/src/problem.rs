@@ -138,6 +138,9 @@ fn hints(error: &EngineError) -> Vec<String> {
         }
         EngineError::Partial { .. } => one("stampo ps, and the same command for the missing ones"),
         EngineError::Store(error) if error.is_damage() => damage_hints(error),
+        EngineError::Store(StoreError::NotWritable { .. }) => {
+            one("make the home writable for you, or name another one with --home DIR")
+        }
         EngineError::Silent { guest, .. } => vec![
             format!("stampo logs {guest}"),
             format!("stampo console {guest}"),

@@ -7,6 +7,7 @@ use crate::settings;
 use crate::sql_error::{SqlError, TransactionError};
 use crate::sums;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::{Access, access};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What stood in the way.
         source: SqlError,
+    },
+    /// It is there, and can't be written: every command records what it does, and so needs to.
+    #[error("write the catalog {}", path.display())]
+    NotWritable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A newer stampo wrote it.
     #[error("read the catalog {}: it has schema {found}, this stampo knows up to {known}", path.display())]
@@ -152,6 +161,14 @@ impl Store {
                 .mode(0o600)
                 .open(path);
             drop(file.map_err(protected)?);
+        }
+        // Asked, not tried: closing the file would give up the locks that another connection of this
+        // process holds on it (fcntl_locking(2)). SQLite says no more than that it could not open it.
+        if let Err(error) = access(path, Access::WRITE_OK) {
+            return Err(StoreError::NotWritable {
+                path: path.to_owned(),
+                source: error.into(),
+            });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(opened)?;

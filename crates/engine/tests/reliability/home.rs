@@ -1,6 +1,8 @@
 //! Homes to break: a tiny real guest filesystem, imported, sealed and published once, copied often.
 
 use libtest_mimic::Trial;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use stampo_core::hardware::Hardware;
 use stampo_core::lifecycle::Verb;
 use stampo_core::names::{GuestName, NamePattern, TemplateName, VersionRef};
@@ -45,6 +47,19 @@ const FILES: [(&str, &str); 13] = [
     ("etc/machine-id", "4a1c8f0e9b7d4d5b8c6e2f3a1b0c9d8e\n"),
     ("var/log/syslog", "a line\n"),
 ];
+
+/// A file of the guest whose every byte differs from what other places of a disk hold.
+pub const DATA: &str = "srv/payload";
+
+/// What is in [`DATA`].
+pub fn data() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let mut bytes = vec![0; 256 << 10];
+        StdRng::seed_from_u64(7).fill(bytes.as_mut_slice());
+        bytes
+    })
+}
 
 thread_local! {
     static IN_MEMORY: Cell<bool> = const { Cell::new(false) };
@@ -192,9 +207,10 @@ pub fn make_filesystem(path: &Path, more: &[(&str, &str)]) {
         fs::create_dir_all(file.parent().expect("a parent")).expect("make a directory");
         fs::write(file, content).expect("write a file");
     }
-    for name in ["root", "home", "tmp", "run", "var/lib"] {
+    for name in ["root", "home", "tmp", "run", "var/lib", "srv"] {
         fs::create_dir_all(tree.path().join(name)).expect("make a directory");
     }
+    fs::write(tree.path().join(DATA), data()).expect("write a file");
     // Made first: mke2fs says so when it has to.
     let file = fs::File::create_new(path).expect("make a file");
     file.set_len(16 << 20).expect("a sparse file");

@@ -109,6 +109,10 @@ fn main() -> ExitCode {
 fn plain() -> Vec<Trial> {
     vec![
         trial(
+            "another_byte_in_a_clone_is_noticed",
+            clean::another_byte_is_noticed,
+        ),
+        trial(
             "a_guest_that_is_brought_back_during_a_collection_stays",
             collect::a_guest_that_is_brought_back_during_a_collection_stays,
         ),

@@ -14,7 +14,7 @@ mod flip;
 mod store;
 
 use crate::cases::{flip_a_bit_at, verify};
-use crate::home::{Home, import, make_filesystem, open, reference, seal, source};
+use crate::home::{Home, ROTTEN, import, make_filesystem, open, reference, seal, source};
 use crate::seed::{is_long, seed};
 use flip::{Flip, Place};
 use stampo_core::lifecycle::State;
@@ -231,6 +231,7 @@ fn assert_quarantined(home: &Home, sealed: Result<VersionRow, EngineError>) {
     assert!(matches!(why, EngineError::Rot { .. }), "{}", why.chain());
     let row = home.engine().version_row(&reference("web@1"));
     assert_eq!(row.expect("a version").state, State::Quarantined);
+    std::fs::write(home.path().with_file_name(ROTTEN), "").expect("marked");
     crate::clean::assert_clean(&home.path(), "a draft that has rotted");
 }
 

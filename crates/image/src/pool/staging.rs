@@ -8,11 +8,12 @@ use super::{DIR_MODE, Pool, PoolError, list};
 use crate::durable::{ensure_dir, ensure_removed, write_file_durably};
 use crate::process_identity::ProcessIdentity;
 use crate::regular;
+use stampo_core::ids::ImageId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Writing a record takes milliseconds; one that is half written after this was abandoned.
+/// Writing a record or a sidecar takes milliseconds; one that is half written after this was abandoned.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
 /// A record is about a hundred bytes.
@@ -127,6 +128,27 @@ impl Pool {
         Ok(swept)
     }
 
+    /// Removes the half-written sidecars that a crash left in the directories of images long ago.
+    /// One that is written again replaces it anyway. Looks at every image.
+    pub fn sweep_sidecars(&self) -> Result<(), PoolError> {
+        for dir in list(&self.images_dir())? {
+            let is_image = |name: &str| name.parse::<ImageId>().is_ok();
+            if !dir
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(is_image)
+            {
+                continue;
+            }
+            for path in list(&dir)? {
+                if is_partial_sidecar(&path) && is_stale(&path) {
+                    ensure_removed(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sweeps the staging directory `id`, or the record that is left of it.
     fn sweep_one(
         &self,
@@ -168,9 +190,18 @@ fn is_stale(path: &Path) -> bool {
 
 /// Whether `path` is a record that its process is just writing, or died while writing.
 fn is_partial_record(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    name.starts_with('.') && name.ends_with(".owner.partial")
+    is_partial(path, "", ".owner")
+}
+
+/// The same of a version's sidecar.
+fn is_partial_sidecar(path: &Path) -> bool {
+    is_partial(path, "version-", ".json")
+}
+
+/// Whether a file between a UUID's `before` and `after` is only half written.
+fn is_partial(path: &Path, before: &str, after: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let whole = name.and_then(|name| name.strip_prefix('.')?.strip_suffix(".partial"));
+    let id = whole.and_then(|name| name.strip_prefix(before)?.strip_suffix(after));
+    id.is_some_and(|id| Uuid::parse_str(id).is_ok())
 }

@@ -14,6 +14,7 @@ use crate::home::recovered;
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use rand::seq::IndexedRandom;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -113,7 +114,51 @@ pub fn fail_at_calls(case: &Case) {
             }
         }
     }
+    for (call, trouble) in kept_in_every_sample(&points, &below) {
+        match trial.try_one(call.number, trouble) {
+            Ok(reached) => tried += usize::from(reached),
+            Err(why) => failures.push(why),
+        }
+    }
     report(case.name, "failed", tried, below.len(), &failures);
+}
+
+/// What no sample leaves out: of each kind of file a sync that fails, and a write that is short.
+fn kept_in_every_sample<'c>(points: &Points, below: &[&'c Call]) -> Vec<(&'c Call, Trouble)> {
+    if !points.has_room() {
+        return Vec::new();
+    }
+    let mut found = BTreeMap::new();
+    for call in below.iter().filter(|call| !call.is_of_catalog()) {
+        let trouble = match call.kind {
+            Kind::Sync => Trouble::Error(Errno::EIO),
+            Kind::Write { .. } => Trouble::Short,
+            Kind::Make | Kind::Change => continue,
+        };
+        // The last of several: what was made before it has to go.
+        found.insert((call.name, kind_of_file(&call.path)), (*call, trouble));
+    }
+    found.into_values().collect()
+}
+
+/// The file's name and its directory's, without what is another's each time.
+fn kind_of_file(path: &Path) -> String {
+    let parts: Vec<_> = path.components().rev().take(2).collect();
+    let words = parts
+        .iter()
+        .rev()
+        .map(|part| part.as_os_str().to_string_lossy());
+    let words: Vec<_> = words.map(|word| word.into_owned()).collect();
+    let is_id = |part: &str| part.len() >= 4 && part.chars().all(|c| c.is_ascii_hexdigit());
+    let text = words.join("/");
+    let plain = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let plain = plain.map(
+        |part| match is_id(part.trim_end_matches(['-', '.', '/', '_'])) {
+            true => "#",
+            false => part,
+        },
+    );
+    plain.collect()
 }
 
 impl Trial<'_> {
@@ -149,7 +194,8 @@ impl Trial<'_> {
         }
         caught(|| {
             settle(self.case, &self.stage.home, &what, |is_done| {
-                self.check_room(is_done, call, &what)
+                self.stage.check_absent(self.case, is_done, &what);
+                self.check_room(is_done, call, &what);
             })
         })
         .map(|()| true)

@@ -58,6 +58,7 @@ fn kill_once(case: &Case, stage: &Stage, at: usize, again: usize) -> Result<bool
                 is_done || !is_told_done,
                 "{what}: it says it is done and is not"
             );
+            stage.check_absent(case, is_done, &what);
         });
     })?;
     Ok(true)

@@ -10,6 +10,8 @@ pub mod small_disk;
 mod stage;
 mod tracer;
 
+pub use points::caught;
+
 use crate::{cases, home};
 use libtest_mimic::Trial;
 

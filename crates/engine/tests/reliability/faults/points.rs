@@ -94,6 +94,11 @@ impl Points {
         self.slice.is_some() || is_long()
     }
 
+    /// Whether more than the chosen ones may be tried: not where each takes long, nor in a slice.
+    pub fn has_room(&self) -> bool {
+        self.slice.is_none() && !is_long() && self.sample == SAMPLE && self.count > SAMPLE
+    }
+
     /// All of them, a slice, or one of each of so many equal stretches.
     pub fn chosen(&mut self) -> Vec<usize> {
         if let Some(slice) = self.slice {

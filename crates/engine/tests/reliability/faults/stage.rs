@@ -12,7 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::home::Home;
+use crate::home::{Home, recovered};
+use crate::power::Expected;
 
 /// The place where a case is repeated.
 pub struct Stage {
@@ -20,6 +21,8 @@ pub struct Stage {
     pub home: Home,
     /// The same before the command.
     prepared: PathBuf,
+    /// What the catalog says before the command.
+    pub expected: Expected,
 }
 
 impl Stage {
@@ -30,7 +33,15 @@ impl Stage {
         // The home of a command that makes the home is not there yet.
         fs::create_dir_all(home.path()).expect("a directory");
         copy(&home.path(), &prepared);
-        Stage { home, prepared }
+        let expected = Expected::of(&home);
+        let stage = Stage {
+            home,
+            prepared,
+            expected,
+        };
+        // Opening it has changed it.
+        stage.reset();
+        stage
     }
 
     /// Carries out the case's command without a fault; all of its calls.
@@ -40,6 +51,14 @@ impl Stage {
         let (name, said) = (case.name, &all.said);
         assert!(all.succeeded(), "{name} does not succeed: {said}");
         all
+    }
+
+    /// Fails unless a command that is not done has changed nothing that the catalog tells of.
+    pub fn check_absent(&self, case: &Case, is_done: bool, what: &str) {
+        if !is_done {
+            let engine = recovered(&self.home.path());
+            self.expected.check_absent(case, &engine, what);
+        }
     }
 
     /// Puts the home back.

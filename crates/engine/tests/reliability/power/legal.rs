@@ -31,14 +31,49 @@ pub struct State {
     pub lost: Vec<String>,
 }
 
+/// Of what no sync covers, all of one sort and nothing of the other: whoever forgot a sync, or made
+/// things durable in the wrong order, has no luck here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worst {
+    /// The names, and none of the bytes behind them.
+    Names,
+    /// The bytes, and none of the names that lead to them.
+    Bytes,
+}
+
 /// The state that belongs to a seed.
 pub fn state(log: &Log, seed: u64) -> State {
     let mut rng = StdRng::seed_from_u64(seed);
     let cut = choose_cut(log, &mut rng);
+    state_at(log, cut, rng, None)
+}
+
+/// The worst state of one sort when the power goes before this entry.
+pub fn worst(log: &Log, cut: usize, sort: Worst) -> State {
+    state_at(log, cut, StdRng::seed_from_u64(0), Some(sort))
+}
+
+/// Where the worst states are looked at: at the end, and after what can't be had again, a name that
+/// went or was taken over; at most so many of these.
+pub fn worst_cuts(log: &Log, most: usize) -> Vec<usize> {
+    let is_final =
+        |at: &usize| matches!(log.entries[*at].op, Op::Unlink { .. } | Op::Rename { .. });
+    let ends: Vec<usize> = (0..log.entries.len()).filter(is_final).collect();
+    let step = ends.len().div_ceil(most).max(1);
+    // From the end: what is durable is removed last.
+    let mut cuts: Vec<usize> = ends.iter().rev().step_by(step).map(|at| at + 1).collect();
+    cuts.push(log.entries.len());
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
+}
+
+fn state_at(log: &Log, cut: usize, rng: StdRng, worst: Option<Worst>) -> State {
     let mut chooser = Chooser {
         log,
         cut,
         rng,
+        worst,
         disk: log.before.clone(),
         lost: BTreeSet::new(),
         torn: BTreeSet::new(),
@@ -75,6 +110,7 @@ struct Chooser<'l> {
     log: &'l Log,
     cut: usize,
     rng: StdRng,
+    worst: Option<Worst>,
     disk: Disk,
     lost: BTreeSet<usize>,
     torn: BTreeSet<usize>,
@@ -127,10 +163,12 @@ impl Chooser<'_> {
         let mut ends: BTreeMap<Inode, usize> = BTreeMap::new();
         for (&dir, changes) in &of_directory {
             let least = self.durable(dir, false);
-            let end = match self.rng.random_range(0..4) {
+            let end = match (self.worst, self.rng.random_range(0..4)) {
+                (Some(Worst::Names), _) => self.cut,
+                (Some(Worst::Bytes), _) => 0,
                 _ if of_one_journal => journal,
-                0 => 0,
-                1 => self.cut,
+                (_, 0) => 0,
+                (_, 1) => self.cut,
                 _ => self.one_of(changes),
             };
             ends.insert(dir, end.max(least));
@@ -203,7 +241,11 @@ impl Chooser<'_> {
     /// A mode is part of the inode: fdatasync need not write it.
     fn choose_modes(&mut self, inode: Inode, ops: &[usize]) {
         let durable = self.durable(inode, true);
-        let end = self.rng.random_range(0..=self.cut).max(durable);
+        let end = match self.worst {
+            Some(Worst::Names) => durable,
+            Some(Worst::Bytes) => self.cut,
+            None => self.rng.random_range(0..=self.cut).max(durable),
+        };
         for &at in ops {
             if matches!(self.op(at), Op::Mode { .. }) {
                 if at < end {
@@ -219,10 +261,10 @@ impl Chooser<'_> {
         if pending.is_empty() {
             return;
         }
-        let share = match self.rng.random_range(0..6) {
-            0 => Share::Nothing,
-            1 => Share::Everything,
-            2 | 3 => Share::Before(self.one_of(pending)),
+        let share = match (self.worst, self.rng.random_range(0..6)) {
+            (Some(Worst::Names), _) | (None, 0) => Share::Nothing,
+            (Some(Worst::Bytes), _) | (None, 1) => Share::Everything,
+            (None, 2 | 3) => Share::Before(self.one_of(pending)),
             _ => Share::Some(self.rng.random_range(1..100)),
         };
         let sizes_end = match share {

@@ -28,11 +28,15 @@ use libtest_mimic::{Completion, Failed, Trial};
 use log::Log;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use outcome::Expected;
 pub use record::run_child_if_asked;
 
 /// How many states a run looks at, over all cases.
 const STATES: u64 = 1_000;
 const STATES_LONG: u64 = 20_000;
+/// At how many places of each command the worst states are looked at besides, and at its end.
+const WORST: usize = 4;
+const WORST_LONG: usize = usize::MAX;
 
 /// One test for each command, and those of the rules themselves.
 pub fn trials() -> Vec<Trial> {
@@ -96,10 +100,12 @@ fn lose_power(case: &Case, seeds: &[u64], count: u64) -> Result<(), Failed> {
         eprintln!("{name}{how}: {length} changes and syncs, seeds {seeds:?}");
         failed.extend(seeds.iter().filter(|seed| {
             let what = format!("{name}{how}, STAMPO_SEED={seed}");
-            !survives(case, &home, &expected, log, **seed, &what)
+            let state = legal::state(log, **seed);
+            !survives(case, &home, &expected, log, &state, **seed, &what)
         }));
     };
     look(&log, &plain, "");
+    let worst = lose_most(case, &home, &expected, &log);
     for group in killed.chunk_by(|a, b| a / count / ROUND == b / count / ROUND) {
         let (round, number) = (group[0] / count / ROUND, group[0] % count);
         let place = (round + number) * STEP % turning.len() as u64;
@@ -107,27 +113,52 @@ fn lose_power(case: &Case, seeds: &[u64], count: u64) -> Result<(), Failed> {
         let how = format!(" killed before entry {at} and recovered");
         look(&record::record_recovery(&log, &home, at), group, &how);
     }
-    match failed.is_empty() {
+    match failed.is_empty() && worst.is_empty() {
         true => Ok(()),
-        false => Err(format!("{}: lost or half after seeds {failed:?}", case.name).into()),
+        false => {
+            let name = case.name;
+            Err(format!("{name}: lost or half after seeds {failed:?}, and {worst:?}").into())
+        }
     }
 }
 
-/// Looks at the state of one seed; says what was lost when it is not what it should be.
+/// Looks at the worst states, which no seed chooses; those that were not survived.
+fn lose_most(case: &Case, home: &Home, expected: &outcome::Expected, log: &Log) -> Vec<String> {
+    if std::env::var_os("STAMPO_SEED").is_some() {
+        return Vec::new();
+    }
+    let most = if is_long() { WORST_LONG } else { WORST };
+    let cuts = legal::worst_cuts(log, most);
+    eprintln!(
+        "{}: the worst states before the entries {cuts:?}",
+        case.name
+    );
+    let sorts = [legal::Worst::Names, legal::Worst::Bytes];
+    let states = cuts.iter().flat_map(|cut| sorts.map(|sort| (*cut, sort)));
+    let failed = states.filter_map(|(cut, sort)| {
+        let what = format!("{}, {sort:?} alone before entry {cut}", case.name);
+        let state = legal::worst(log, cut, sort);
+        let is_sound = survives(case, home, expected, log, &state, 1, &what);
+        (!is_sound).then_some(what)
+    });
+    failed.collect()
+}
+
+/// Looks at a state; says what was lost when it is not what it should be.
 fn survives(
     case: &Case,
     home: &Home,
     expected: &outcome::Expected,
     log: &Log,
+    state: &legal::State,
     seed: u64,
     what: &str,
 ) -> bool {
-    let state = legal::state(log, seed);
     let seen = catch_unwind(AssertUnwindSafe(|| {
-        outcome::check(case, home, expected, &state, seed, what);
+        outcome::check(case, home, expected, state, seed, what);
     }));
     if seen.is_err() {
-        outcome::report(log, &state, what);
+        outcome::report(log, state, what);
     }
     seen.is_ok()
 }
