@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use stampo_core::network::Mac;
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -56,6 +56,9 @@ pub fn machine_hash(machine: &[String]) -> String {
     let text = serde_json::Value::from(machine.to_vec()).to_string();
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
+
+/// The permission bits of everybody but a file's owner.
+const OTHERS: u32 = 0o077;
 
 impl MemoryImageDir {
     /// The image that is, or will be, in this directory.
@@ -112,8 +115,15 @@ impl MemoryImageDir {
         ] {
             let found = match fs::metadata(&path) {
                 Err(e) if e.kind() == ErrorKind::NotFound => None,
-                read => Some(read.map_err(DriverError::io("look at", &path))?.len()),
+                read => Some(read.map_err(DriverError::io("look at", &path))?),
             };
+            if found.as_ref().is_some_and(|it| it.mode() & OTHERS != 0) {
+                let path = path.display();
+                differs.push(format!(
+                    "others than its owner may use {path}: chmod go= {path}"
+                ));
+            }
+            let found = found.map(|it| it.len());
             if found != Some(bytes) {
                 let found = found.map_or_else(|| "missing".to_owned(), |n| format!("{n} bytes"));
                 differs.push(format!("{} is {found}, not {bytes} bytes", path.display()));
@@ -313,5 +323,39 @@ mod tests {
         assert_ne!(hash(&["a", "b"]), hash(&["a\nb"]));
         assert_ne!(hash(&["a", "b"]), hash(&["b", "a"]));
         assert_eq!(hash(&["a", "b"]), hash(&["a", "b"]));
+    }
+
+    #[test]
+    fn an_image_that_others_may_read_is_of_no_use() {
+        let ground = tempfile::tempdir().expect("a temporary directory");
+        let dir = MemoryImageDir::at(ground.path().join("memory-1"));
+        dir.prepare(4096).expect("prepared");
+        fs::write(dir.state(), "devices").expect("written");
+        let machine = lines("a b");
+        let image = MemoryImage {
+            driver: "test".to_owned(),
+            version: "1".to_owned(),
+            machine_type: "none".to_owned(),
+            machine_hash: machine_hash(&machine),
+            machine,
+            memory_bytes: 4096,
+            state_bytes: 7,
+            macs: Vec::new(),
+            generation_id: Uuid::nil(),
+            saved_after_us: 0,
+        };
+        dir.seal(&image, 0o400).expect("sealed");
+        assert_eq!(dir.complete().expect("complete"), image);
+        for mode in [0o440, 0o404, 0o420] {
+            fs::set_permissions(dir.memory(), Permissions::from_mode(mode)).expect("set");
+            let why = dir
+                .complete()
+                .expect_err("not its owner's alone")
+                .to_string();
+            let mends = format!("chmod go= {}", dir.memory().display());
+            assert!(why.contains(&mends), "{why}");
+        }
+        fs::set_permissions(dir.memory(), Permissions::from_mode(0o400)).expect("set");
+        dir.complete().expect("complete again");
     }
 }

@@ -83,7 +83,7 @@ impl Engine {
             generation: 1,
             ..pool.clone()
         };
-        self.refuse_unmakable(&pool)?;
+        self.refuse_unmakable(&pool, pool.warm)?;
         // Of one that was called so before, whose removal was interrupted.
         self.drain_orphans()?;
         let now_ms = self.now_ms();
@@ -118,9 +118,12 @@ impl Engine {
             check_warm(warm)?;
         }
         let mut wanted = self.pool_row(name)?.pool;
+        let more = change.warm.unwrap_or(0).saturating_sub(wanted.warm);
         if let Some(from) = &change.from {
             wanted.from = from.clone();
-            self.refuse_unmakable(&wanted)?;
+        }
+        if change.from.is_some() || more > 0 {
+            self.refuse_unmakable(&wanted, more)?;
         }
         self.store.write_durably(|tx| {
             let mut row = tx.pool(name)?.ok_or_else(|| missing(name))?;
@@ -259,10 +262,15 @@ impl Engine {
         meaning(self.standing(row)).pooled
     }
 
-    /// Refuses a pool of which no member could be made, for the reason that the first would have.
-    fn refuse_unmakable(&self, pool: &Pool) -> Result<(), EngineError> {
-        let first = NamePattern::new(format!("{}-{{n}}", pool.name));
-        self.plan_clones(&pool.from, &first, &pool.spec)?;
+    /// Refuses a pool of which no member could be made, or not so many more in the host's memory, for
+    /// the reason that the members would have.
+    fn refuse_unmakable(&self, pool: &Pool, more: u32) -> Result<(), EngineError> {
+        let names = NamePattern::new(format!("{}-{{n}}", pool.name));
+        let spec = CloneSpec {
+            count: Some(more.max(1)),
+            ..pool.spec.clone()
+        };
+        self.plan_clones(&pool.from, &names, &spec)?;
         let row = self
             .store
             .read(|tx| self.find_version(tx, &pool.from, Bare::Clonable))?;

@@ -12,9 +12,12 @@ use stampo_core::lifecycle::Verb;
 use stampo_core::names::PoolName;
 use stampo_core::plan::CloneSpec;
 use stampo_core::pool::{Depth, Pool};
+use stampo_core::size::ByteSize;
 use stampo_driver::Power;
 use stampo_driver::sim::ForkManners;
-use stampo_engine::{Agreed, Engine, EngineError, GuestLeases, PoolChange, Tending, Unwatched};
+use stampo_engine::{
+    Agreed, Engine, EngineError, Faults, GuestLeases, PoolChange, Settings, Tending, Unwatched,
+};
 use stampo_store::GuestRow;
 use std::collections::BTreeSet;
 
@@ -419,6 +422,31 @@ fn refusals() {
         ..wanted(Depth::Warm)
     };
     refused(&larger, "--cpus");
+    drop(engine);
+    // Room for two guests of 512 MiB with what their processes take, and not for a third.
+    let settings = Settings {
+        guest_memory: Some(ByteSize::mib(2 * (512 + 168) + 100)),
+        ..Settings::default()
+    };
+    let engine = open_with(&home.path(), Faults::default(), settings);
+    let of = |warm| Pool {
+        warm,
+        ..wanted(Depth::Warm)
+    };
+    let error = engine.create_pool(&of(3)).expect_err("too many");
+    assert!(error.chain().contains("memory"), "{}", error.chain());
+    engine.create_pool(&of(1)).expect("made");
+    let set = |warm| {
+        let change = PoolChange {
+            warm: Some(warm),
+            ..PoolChange::default()
+        };
+        engine.change_pool(&ci(), &change)
+    };
+    let error = set(4).expect_err("too many");
+    assert!(error.chain().contains("memory"), "{}", error.chain());
+    assert_eq!(set(2).expect("two").pool.warm, 2);
+    engine.remove_pool(&ci()).expect("removed");
     engine.create_pool(&wanted(Depth::Warm)).expect("made");
     let twice = engine.create_pool(&wanted(Depth::Warm)).expect_err("twice");
     assert!(twice.chain().contains("pool set ci"), "{}", twice.chain());
