@@ -100,6 +100,7 @@ impl Engine {
         let mut evidence = gather(disk).map_err(EngineError::room(look))?;
         let accepted = self.store.read(|tx| tx.exceptions(row.id))?;
         evidence.accept(&crate::seal::exceptions(&accepted));
+        evidence.updates = self.security_updates(&evidence.inspection)?;
         Ok(evidence)
     }
 
@@ -231,8 +232,9 @@ impl Engine {
             return None;
         }
         let mut fresh = gather(self.open_image(&version).ok()?).ok()?;
-        // What was accepted since is no change of the image.
+        // What was accepted or imported since is no change of the image.
         fresh.accepted.clone_from(&kept.accepted);
+        fresh.updates.clone_from(&kept.updates);
         Some(fresh.digest() == row.evidence)
     }
 }

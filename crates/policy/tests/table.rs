@@ -311,8 +311,9 @@ const CHANGES: &[(&str, Change)] = &[
 
 /// Checks that a tree of files can't fail, and where they are tested instead.
 const ELSEWHERE: &[&str] = &[
-    // No index is there yet: always unknown.
+    // By what was imported, in the engine's tests.
     "software.security-updates",
+    // Always unknown.
     "software.vulnerabilities",
     // By the day, below.
     "software.age",

@@ -40,6 +40,11 @@ impl Engine {
         Ok(Inside::open(&self.home.join(FILE))?)
     }
 
+    /// Whether anything was ever recorded or imported.
+    pub(crate) fn has_inside(&self) -> bool {
+        self.home.join(FILE).exists()
+    }
+
     /// A version's packages: as recorded, or read now and recorded.
     pub fn inventory(
         &self,

@@ -3,10 +3,12 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use stampo_core::names::VersionRef;
+use stampo_guest::inspect::Inspection;
 use stampo_guest::inspect::packages::PackageManager;
 use stampo_inventory::Inventory;
 use stampo_inventory::end_of_life::{self, EndOfLife};
 use stampo_inventory::index::{Newest, Offered, Outdated, keep_newest, outdated};
+use stampo_policy::evidence::{MissingUpdate, SecurityUpdates};
 use stampo_store::{InsideTx, SourceRow, VersionRow};
 use std::collections::BTreeSet;
 
@@ -53,10 +55,47 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The same of what was read of a disk, for checks; `None` where no index was ever imported.
+    pub(crate) fn security_updates(
+        &self,
+        inspection: &Inspection,
+    ) -> Result<Option<SecurityUpdates>, EngineError> {
+        // Most homes have none, and no file for it then.
+        if !self.has_inside() {
+            return Ok(None);
+        }
+        let inventory = Inventory::of(inspection);
+        let inside = self.inside()?;
+        let found = inside.read(|tx| {
+            let has_index = tx.sources()?.iter().any(|source| source.kind == INDEX);
+            let ecosystem = inventory.ecosystem().map(|of| of.0);
+            let of_release = ecosystem.map(|of| indexes_of(tx, &of)).transpose()?;
+            Ok::<_, EngineError>(has_index.then(|| of_release.unwrap_or_default()))
+        })?;
+        let Some((indexes, newest)) = found else {
+            return Ok(None);
+        };
+        let missing = outdated(&inventory, &newest).unwrap_or_default();
+        let missing = missing.into_iter().map(|one| MissingUpdate {
+            package: one.package,
+            installed: one.installed,
+            available: one.available,
+        });
+        Ok(Some(SecurityUpdates {
+            missing: missing.collect(),
+            unknown: unknown(&inventory, &indexes, &newest),
+        }))
+    }
+}
+
+/// The kind of source that is a list of the packages that there are.
+const INDEX: &str = "index";
+
 fn indexes_of(tx: &InsideTx<'_>, ecosystem: &str) -> Result<(Vec<SourceRow>, Newest), EngineError> {
     let mut newest = Newest::new();
     let mut indexes = Vec::new();
-    for source in tx.sources()?.into_iter().filter(|one| one.kind == "index") {
+    for source in tx.sources()?.into_iter().filter(|one| one.kind == INDEX) {
         if !tx.covered(source.number)?.iter().any(|of| of == ecosystem) {
             continue;
         }

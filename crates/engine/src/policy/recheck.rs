@@ -144,7 +144,7 @@ impl Engine {
         })
     }
 
-    /// What a report read, with what is accepted for the version now.
+    /// What a report read, with what is accepted for the version now, and the updates that there are now.
     fn kept_evidence(
         &self,
         row: &VersionRow,
@@ -156,6 +156,7 @@ impl Engine {
         let mut evidence: Evidence =
             serde_json::from_str(&body).map_err(EngineError::room("read the evidence"))?;
         evidence.accept(&crate::seal::exceptions(&accepted));
+        evidence.updates = self.security_updates(&evidence.inspection)?;
         Ok(evidence)
     }
 }

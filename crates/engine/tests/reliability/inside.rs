@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 use stampo_core::ids::{ImageId, VersionId};
 use stampo_core::lifecycle::Verb;
 use stampo_engine::{BomForm, CveReport, Engine, EngineError, Verdict, VersionVerdict};
+use stampo_policy::Verdict as Checked;
 use stampo_store::{PackageRow, SystemRow, VersionRow};
 use std::fs;
 use std::io::Write;
@@ -26,6 +27,10 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("every_format_is_known_by_its_content", formats),
         trial("missing_updates_are_those_of_the_index", updates),
+        trial(
+            "a_check_fails_where_an_update_is_missing",
+            updates_are_checked,
+        ),
         trial("a_hostile_archive_is_refused", hostile_archive),
         trial("two_versions_differ_in_what_was_changed_alone", difference),
     ];
@@ -277,6 +282,41 @@ fn formats() {
     let report = asked(&engine);
     assert_eq!(report.versions.len(), 1);
     assert_eq!(report.exploited.expect("used").due, "2026-12-10");
+}
+
+/// The check of a site's pack follows what was imported, and a report of before stays what it was.
+fn updates_are_checked() {
+    let (home, engine) = two_templates();
+    let asked = |label: &str| {
+        let report = engine
+            .policy_check(&reference(label), None)
+            .expect("a report");
+        let outcomes = report.report.outcomes.iter();
+        let mut of_check = outcomes.filter(|one| one.check == "software.security-updates");
+        let outcome = of_check.next().expect("it is asked").clone();
+        (report.id, outcome)
+    };
+    let (before, outcome) = asked("old@1");
+    assert_eq!(outcome.verdict, Checked::Unknown, "{outcome:?}");
+    let index = "Package: libssl3\nVersion: 3.0.14-1\nArchitecture: amd64\n";
+    let path = write(&home, "Packages", index);
+    let imported = engine.import_vulnerabilities(&path, Some("bookworm-security"));
+    imported.expect("imported");
+    let (after, outcome) = asked("old@1");
+    assert_eq!(outcome.verdict, Checked::Fail, "{outcome:?}");
+    let found = format!("{outcome:?}");
+    assert!(
+        found.contains("libssl3") && found.contains("3.0.14-1"),
+        "{found}"
+    );
+    assert_eq!(asked("new@1").1.verdict, Checked::Pass);
+    for id in [before, after] {
+        let replay = engine.policy_replay(&id).expect("again");
+        assert!(
+            replay.is_same && replay.is_same_evidence == Some(true),
+            "{id}"
+        );
+    }
 }
 
 fn updates() {

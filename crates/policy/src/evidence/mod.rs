@@ -32,6 +32,26 @@ pub struct Accepted {
     pub reason: String,
 }
 
+/// What the imported indexes of security updates say about a guest's packages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityUpdates {
+    /// The updates that there are.
+    pub missing: Vec<MissingUpdate>,
+    /// Why there may be more; empty when every package was compared.
+    pub unknown: Vec<String>,
+}
+
+/// A package for which there is a security update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingUpdate {
+    /// The package.
+    pub package: String,
+    /// The version that is installed.
+    pub installed: String,
+    /// The version that there is.
+    pub available: String,
+}
+
 /// What a disk tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -52,6 +72,10 @@ pub struct Evidence {
     /// Findings of the seal proof that were accepted.
     #[serde(default)]
     pub accepted: Vec<Accepted>,
+    /// What no disk tells: which security updates its packages lack. `None` where no index was
+    /// imported when it was gathered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<SecurityUpdates>,
 }
 
 /// Reads everything from a disk: its first Linux system, and the disk around it.
@@ -113,6 +137,7 @@ fn gather_but_proof(fs: &dyn GuestRead) -> Evidence {
         files,
         unknowns: look.into_unknowns(),
         accepted: Vec::new(),
+        updates: None,
     }
 }
 
