@@ -27,7 +27,7 @@ use stampo_core::ids::GuestId;
 use state::{Guest, Shelf};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Guests that are files in a directory.
 pub struct SimDriver {
@@ -114,6 +114,16 @@ impl SimDriver {
         let done = act()?;
         steer::pass(self.shelf.dir(), step, When::After)?;
         Ok(done)
+    }
+
+    /// An error when the guest's process ends before the time is over.
+    fn wait_for_address(&self, id: GuestId, wait: Duration) -> Result<(), DriverError> {
+        let begun = Instant::now();
+        while begun.elapsed() < wait {
+            self.running(id)?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// A guest that runs, or did until it was paused.
@@ -395,6 +405,9 @@ impl Driver for SimDriver {
         self.step(Step::Agent, || {
             let mut guest = self.answering(id, timeout)?;
             let manners = agent::manners(self.shelf.dir())?;
+            if let (Request::Connect(asked), ForkManners::SlowAddress) = (request, manners) {
+                self.wait_for_address(id, Duration::from_millis(asked.wait_ms.into()))?;
+            }
             let response = agent::answer(&mut guest, request, manners)?;
             self.change(id, |kept| {
                 kept.inside = guest.inside;

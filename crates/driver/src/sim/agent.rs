@@ -37,6 +37,8 @@ pub enum ForkManners {
     NoUser,
     /// They get no address once they are plugged in.
     NoAddress,
+    /// They wait for one for as long as they may.
+    SlowAddress,
     /// Stampo's agent does not answer, in no guest.
     Silent,
 }
@@ -219,7 +221,8 @@ fn done(item: Item, manners: ForkManners) -> Done {
 }
 
 fn connect(guest: &mut Guest, manners: ForkManners) -> Response {
-    let complete = !guest.links_down && manners != ForkManners::NoAddress;
+    let has_address = ![ForkManners::NoAddress, ForkManners::SlowAddress].contains(&manners);
+    let complete = !guest.links_down && has_address;
     if complete {
         let count = guest.inside.macs.len();
         guest.inside.addresses.resize(count, Vec::new());

@@ -13,13 +13,13 @@ use stampo_core::names::NamePattern;
 use stampo_core::personalisation::User;
 use stampo_core::plan::{CloneSpec, PlanRefusal};
 use stampo_core::size::ByteSize;
-use stampo_driver::Power;
 use stampo_driver::sim::{ForkManners, SimDriver};
+use stampo_driver::{Driver, Power};
 use stampo_engine::{Engine, EngineError, Faults, Removal, Settings, Unwatched, Watch};
 use stampo_store::{EventRow, GuestRow};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         trial("forks_share_nothing_with_anybody", forks_share_nothing),
         trial("a_fork_that_is_not_proven_is_gone", unproven_forks_are_gone),
         trial("nobody_waits_for_addresses_unasked", no_wait),
+        trial("who_cancels_waits_for_no_address", cancelled_connecting),
         trial("all_forks_are_themselves_before_one_connects", in_order),
         trial("of_two_doubles_one_is_destroyed", doubles_are_destroyed),
         trial("who_may_log_in_to_a_fork", logins),
@@ -253,6 +254,39 @@ fn no_wait() {
     assert_eq!(rows(&engine).len(), 2);
     drop(engine);
     assert_clean(&home.path(), "no wait");
+}
+
+/// A fork waits for an address for minutes; whoever cancels meanwhile does not.
+fn cancelled_connecting() {
+    /// Cancelled a second after the guest of this home was plugged in: it waits for its address then.
+    struct WhenPlugged(PathBuf, OnceLock<std::time::Instant>);
+    impl Watch for WhenPlugged {
+        fn event(&self, _: &EventRow) {}
+        fn progress(&self, _: &str, _: u64, _: u64) {}
+        fn is_cancelled(&self) -> bool {
+            let sim = SimDriver::open(&self.0).expect("a simulated driver");
+            let guests = sim.list().expect("listed");
+            let mut plugged = guests.iter().map(|id| sim.links_are_up(*id));
+            if plugged.any(|up| up.unwrap_or(false)) {
+                self.1.get_or_init(std::time::Instant::now);
+            }
+            let waits = self.1.get().map(std::time::Instant::elapsed);
+            waits.is_some_and(|waits| waits > Duration::from_secs(1))
+        }
+    }
+    let home = frozen_home();
+    let engine = home.engine();
+    let slow = sim(&home).set_fork_manners(ForkManners::SlowAddress);
+    slow.expect("steered");
+    let begun = std::time::Instant::now();
+    let watch = WhenPlugged(home.path().join("guests"), OnceLock::new());
+    let result = clone_watched(&engine, "ci", &forks(1), &watch);
+    assert!(matches!(result, Err(EngineError::Cancelled)), "{result:?}");
+    // The wait itself is three minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(rows(&engine), []);
+    drop(engine);
+    assert_clean(&home.path(), "cancelled while it connects");
 }
 
 /// The phases of an operation, in the order in which they ended.
