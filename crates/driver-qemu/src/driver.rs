@@ -60,12 +60,13 @@ impl QemuDriver {
         Place::of(&self.guests_dir, id)
     }
 
-    /// Ends what runs of a guest that is not defined: somebody removes its directory, and its records
-    /// have gone first.
-    fn end_unrecorded(&self, place: &Place, id: GuestId) -> Result<Ensured, DriverError> {
-        let ended = abandoned::end_unrecorded(id, place.dir());
-        self.reap(Vec::new());
-        match ended.map_err(DriverError::io("look for processes in", Path::new("/proc")))? {
+    /// Ends what runs of a guest whose directory is gone: somebody removed it, and its records with it.
+    /// Where it is there its records tell, and no other process is looked at.
+    fn end_abandoned(&self, place: &Place, id: GuestId) -> Result<Ensured, DriverError> {
+        if place.dir().exists() {
+            return Ok(Ensured::Unchanged);
+        }
+        match self.end_without_directory(&[id])? {
             0 => Ok(Ensured::Unchanged),
             _ => Ok(Ensured::Changed),
         }
@@ -224,7 +225,7 @@ impl Driver for QemuDriver {
     fn ensure_undefined(&self, id: GuestId) -> Result<Ensured, DriverError> {
         let place = self.place(id);
         if !place.is_defined()? {
-            return self.end_unrecorded(&place, id);
+            return self.end_abandoned(&place, id);
         }
         let Some(_lock) = place.lock(self.host.options().start_limit)? else {
             return Err(busy(&id.to_string()));
@@ -233,9 +234,7 @@ impl Driver for QemuDriver {
         tpm::dismiss(&place);
         self.reap(Vec::new());
         place.forget()?;
-        if !place.dir().exists() {
-            self.end_unrecorded(&place, id)?;
-        }
+        self.end_abandoned(&place, id)?;
         Ok(Ensured::Changed)
     }
 
