@@ -5,6 +5,7 @@
 //! names; its bytes are believed only after `verify`, which rescan asks for in its report. A guest
 //! is added when its disk is there; whether it runs is observed by the driver as always.
 
+use crate::clone::free_port;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::passport::VersionFactsCache;
@@ -240,6 +241,7 @@ impl Engine {
         let disk = self
             .guest_dir(sidecar.id)
             .join(crate::clone::disk_name(sidecar.kind));
+        let mut has_other_port = false;
         let added = self.store.write_durably(|tx| {
             let known = tx.guest(sidecar.id)?;
             if let Some(row) = &known {
@@ -265,7 +267,12 @@ impl Engine {
                 // It needs nothing else of its version: only the record comes back.
                 tx.insert_version(&self.tombstone(tx, &sidecar, path)?)?;
             }
-            let row = guest_row(&sidecar, self.now_ms());
+            let mut row = guest_row(&sidecar, self.now_ms());
+            let held = match &known {
+                Some(known) => ports_of(known),
+                None => Vec::new(),
+            };
+            has_other_port |= give_free_ports(tx, &mut row, &held)?;
             match known {
                 Some(_) => tx.mend_guest(&row)?,
                 None => tx.insert_guest(&row)?,
@@ -282,6 +289,9 @@ impl Engine {
             .definition(&row)
             .and_then(|definition| Ok(self.driver.ensure_defined(&definition)?));
         let why = defined.err().map(|error| error.chain());
+        if has_other_port {
+            self.write_guest_sidecar(&row)?;
+        }
         if why.is_none() {
             self.record_facts(&row);
         }
@@ -301,6 +311,38 @@ impl Engine {
             tracing::warn!(guest = %row.name, error = %error.chain(), "its passport can't be read");
         }
     }
+}
+
+/// The ports of the loopback that a guest holds.
+fn ports_of(row: &GuestRow) -> Vec<u16> {
+    row.plan
+        .nics
+        .iter()
+        .filter_map(|nic| nic.ssh_port)
+        .collect()
+}
+
+/// Gives a guest other ports where another guest holds its own: a guest that found its port in use
+/// when it was started has taken another, and its sidecar may not have been written since. Whether
+/// any is another now. `held` are those that it holds already.
+fn give_free_ports(tx: &Tx<'_>, row: &mut GuestRow, held: &[u16]) -> Result<bool, EngineError> {
+    let mut taken = tx.ports()?;
+    taken.retain(|port| !held.contains(port));
+    let mut is_other = false;
+    for port in row
+        .plan
+        .nics
+        .iter_mut()
+        .filter_map(|nic| nic.ssh_port.as_mut())
+    {
+        if taken.contains(port)
+            && let Some(free) = free_port(&taken)
+        {
+            (*port, is_other) = (free, true);
+        }
+        taken.insert(*port);
+    }
+    Ok(is_other)
 }
 
 /// The row that a version's sidecar describes.

@@ -21,6 +21,7 @@ mod told;
 
 pub(crate) use definition::extra_disk_name;
 pub(crate) use disk::{Made, grow_partition};
+pub(crate) use start::free_port;
 pub(crate) use steps::Leg;
 
 use crate::engine::Engine;

@@ -3,9 +3,11 @@
 use super::{PORTS, is_free};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::sidecar::GUEST;
 use stampo_core::ids::GuestId;
 use stampo_driver::{DriverError, Ensured};
 use stampo_store::GuestRow;
+use std::collections::BTreeSet;
 
 /// How often another port is tried.
 const PORT_TRIES: usize = 5;
@@ -33,7 +35,7 @@ impl Engine {
         row: &mut GuestRow,
         start: impl Fn(GuestId) -> Result<Ensured, DriverError>,
     ) -> Result<Ensured, EngineError> {
-        for _ in 0..PORT_TRIES {
+        for tried in 0..PORT_TRIES {
             match start(row.id) {
                 Err(DriverError::Busy { .. })
                     if row.plan.nics.iter().any(|n| n.ssh_port.is_some()) =>
@@ -41,18 +43,31 @@ impl Engine {
                     self.reserve_other_port(row)?;
                     self.driver.ensure_defined(&self.definition(row)?)?;
                 }
-                other => return Ok(other?),
+                other => {
+                    let ensured = other?;
+                    if tried > 0 {
+                        self.renew_guest_sidecar(row)?;
+                    }
+                    return Ok(ensured);
+                }
             }
         }
         Ok(start(row.id)?)
     }
 
+    /// Writes the sidecar again if there is one. The old one names a port that another guest may be
+    /// given now.
+    fn renew_guest_sidecar(&self, row: &GuestRow) -> Result<(), EngineError> {
+        if self.guest_dir(row.id).join(GUEST).exists() {
+            self.write_guest_sidecar(row)?;
+        }
+        Ok(())
+    }
+
     fn reserve_other_port(&self, row: &mut GuestRow) -> Result<(), EngineError> {
         self.store.write(|tx| {
             let taken = tx.ports()?;
-            let free = PORTS
-                .into_iter()
-                .find(|port| !taken.contains(port) && is_free(*port));
+            let free = free_port(&taken);
             for nic in &mut row.plan.nics {
                 if nic.ssh_port.is_some() {
                     nic.ssh_port = free;
@@ -63,4 +78,11 @@ impl Engine {
         })?;
         Ok(())
     }
+}
+
+/// The first port that no guest holds and nothing listens at.
+pub(crate) fn free_port(taken: &BTreeSet<u16>) -> Option<u16> {
+    PORTS
+        .into_iter()
+        .find(|port| !taken.contains(port) && is_free(*port))
 }

@@ -1,15 +1,18 @@
 //! A catalog that is lost, or damaged: what comes back of it, word for word.
 
+use crate::clean::assert_clean;
 use crate::home::*;
 use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::TemplateId;
 use stampo_core::lifecycle::{State, Verb};
+use stampo_core::names::NamePattern;
 use stampo_core::plan::CloneSpec;
 use stampo_driver::Power;
 use stampo_engine::{Engine, EngineError, Faults, ScrubOptions, Unwatched};
-use stampo_store::{GuestRow, VersionRow};
+use stampo_store::{GuestRow, StoreError, VersionRow};
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -294,4 +297,70 @@ pub fn an_empty_catalog_is_a_lost_one_and_one_in_use_stays() {
     assert!(why.contains("another process"), "{why}");
     drop(user);
     Engine::move_damaged_catalog(&home.path()).expect("moved");
+}
+
+fn port_of(engine: &Engine, guest: &str) -> u16 {
+    let row = engine.guest_row(&name(guest)).expect("a guest");
+    row.plan.nics[0].ssh_port.expect("a port")
+}
+
+/// A port that was free when the clone was planned, and in use when the guest was started.
+pub fn a_lost_catalog_comes_back_with_the_port_that_a_guest_found() {
+    let home = Home::published();
+    let engine = home.engine();
+    let started = CloneSpec {
+        start: Some(true),
+        ..spec()
+    };
+    let one = NamePattern::new("app");
+    let (operation, _) = engine
+        .submit_clone(&reference("web"), &one, &started)
+        .expect("submitted");
+    let planned = port_of(&engine, "app");
+    let other_program = TcpListener::bind(("127.0.0.1", planned)).expect("it was free");
+    engine
+        .clone_guests(operation.id, &Unwatched)
+        .expect("cloned");
+    drop(other_program);
+    assert_ne!(port_of(&engine, "app"), planned);
+    clone(&engine, "next", &spec()).expect("cloned");
+    let before = known(&engine);
+    drop(engine);
+    lose_catalog(&home.path());
+    let engine = home.engine();
+    let found = engine.rescan().expect("a rescan");
+    assert_eq!(found.refused, []);
+    assert_same(&known(&engine), &before, "a rescan");
+}
+
+/// As a power loss leaves it between the row and the sidecar of a guest that found another port.
+pub fn two_sidecars_that_name_one_port_are_two_guests() {
+    let home = Home::published();
+    let engine = home.engine();
+    clone(&engine, "app", &spec()).expect("cloned");
+    let port = port_of(&engine, "app");
+    let set = |guest: &str, port: u16| {
+        let mut row = engine.guest_row(&name(guest)).expect("a guest");
+        row.plan.nics[0].ssh_port = Some(port);
+        let done: Result<_, StoreError> = engine.store().write(|tx| {
+            tx.update_guest(&row)?;
+            tx.replace_nics(&row)
+        });
+        done.expect("written");
+    };
+    // No sidecar is written for this one.
+    set("app", port + 4000);
+    clone(&engine, "next", &spec()).expect("cloned");
+    set("next", port);
+    engine
+        .rename(&name("next"), &name("last"))
+        .expect("renamed");
+    drop(engine);
+    lose_catalog(&home.path());
+    let engine = home.engine();
+    let found = engine.rescan().expect("a rescan");
+    assert_eq!((found.refused, found.guests.len()), (vec![], 2));
+    assert_ne!(port_of(&engine, "app"), port_of(&engine, "last"));
+    drop(engine);
+    assert_clean(&home.path(), "with two ports");
 }

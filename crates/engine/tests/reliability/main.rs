@@ -285,6 +285,14 @@ fn plain() -> Vec<Trial> {
             real::guests_with_damaged_definitions_are_not_stuck,
         ),
         trial(
+            "a_lost_catalog_comes_back_with_the_port_that_a_guest_found",
+            lost::a_lost_catalog_comes_back_with_the_port_that_a_guest_found,
+        ),
+        trial(
+            "two_sidecars_that_name_one_port_are_two_guests",
+            lost::two_sidecars_that_name_one_port_are_two_guests,
+        ),
+        trial(
             "a_lost_catalog_comes_back_as_it_was",
             lost::a_lost_catalog_comes_back_as_it_was,
         ),
