@@ -364,3 +364,61 @@ pub fn two_sidecars_that_name_one_port_are_two_guests() {
     drop(engine);
     assert_clean(&home.path(), "with two ports");
 }
+
+/// Its version's sidecar is lost with the catalog: nothing but the guest tells that the bytes are
+/// needed.
+pub fn a_linked_clone_keeps_the_image_of_a_lost_version() {
+    let home = Home::published();
+    let engine = home.engine();
+    clone(&engine, "app", &spec()).expect("cloned");
+    let row = engine.guest_row(&name("app")).expect("a guest");
+    drop(engine);
+    lose_catalog(&home.path());
+    let dir = home.path().join("images").join(row.image.as_str());
+    let sidecars = fs::read_dir(&dir).expect("a directory").flatten();
+    let sidecars = sidecars.filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with("version-")
+    });
+    assert_eq!(
+        sidecars.map(|entry| fs::remove_file(entry.path())).count(),
+        1
+    );
+    let engine = home.engine();
+    let found = engine.rescan().expect("a rescan");
+    assert_eq!((found.versions.len(), found.guests.len()), (0, 1));
+    for subjects in [engine.gc_plan(true), engine.gc(true)] {
+        let subjects = subjects.expect("judged");
+        let image = subjects
+            .iter()
+            .find(|subject| subject.name == row.image.short());
+        let image = image.expect("the image is judged");
+        assert!(!image.goes && image.reason == "read by app", "{image:?}");
+    }
+    assert!(dir.join("disk.raw").exists(), "the clone's base is gone");
+    engine.start(&name("app")).expect("it starts");
+}
+
+/// What a crash left of a sidecar goes with a collection, and not while somebody may still write it.
+pub fn a_collection_removes_half_written_sidecars() {
+    let home = Home::published();
+    let engine = home.engine();
+    let row = engine.version_row(&reference("web@1")).expect("a version");
+    let image = row.image.expect("an image");
+    let partial = home
+        .path()
+        .join("images")
+        .join(image.as_str())
+        .join(format!(".version-{}.json.partial", row.id));
+    fs::write(&partial, "half").expect("written");
+    engine.gc(true).expect("collected");
+    assert!(partial.exists(), "somebody may be writing it");
+    let file = fs::File::options().write(true).open(&partial);
+    let long_ago = std::time::SystemTime::now() - 2 * HOUR;
+    file.and_then(|file| file.set_modified(long_ago))
+        .expect("aged");
+    engine.gc_plan(true).expect("judged");
+    assert!(partial.exists(), "a plan changes nothing");
+    engine.gc(false).expect("collected");
+    assert!(!partial.exists(), "it stays for ever");
+}

@@ -289,6 +289,14 @@ fn plain() -> Vec<Trial> {
             lost::a_lost_catalog_comes_back_with_the_port_that_a_guest_found,
         ),
         trial(
+            "a_linked_clone_keeps_the_image_of_a_lost_version",
+            lost::a_linked_clone_keeps_the_image_of_a_lost_version,
+        ),
+        trial(
+            "a_collection_removes_half_written_sidecars",
+            lost::a_collection_removes_half_written_sidecars,
+        ),
+        trial(
             "two_sidecars_that_name_one_port_are_two_guests",
             lost::two_sidecars_that_name_one_port_are_two_guests,
         ),
