@@ -21,5 +21,6 @@ pub mod network;
 pub mod personalisation;
 pub mod plan;
 pub mod pool;
+pub mod retention;
 pub mod size;
 mod text_form;
