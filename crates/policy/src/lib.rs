@@ -19,6 +19,7 @@ mod inquiry;
 pub mod pack;
 pub mod point;
 pub mod report;
+pub mod retention;
 
 pub use check::{Check, Severity, Verdict, When, check, checks};
 pub use evaluate::{Subject, evaluate};

@@ -6,4 +6,5 @@ mod export;
 mod guests;
 mod hostile;
 mod packs;
+mod retention;
 mod table;
