@@ -256,6 +256,11 @@ pub fn forks_of_a_frozen_debian_are_one_machine_until_the_agent_has_been_told() 
         ground.identify(guest)
     });
     let [one, two] = &told_nothing;
+    let nics = told_nothing.iter().flat_map(|told| told.interfaces.iter());
+    assert!(
+        nics.clone().all(|nic| !nic.link_up),
+        "the frozen one knew that it was unplugged: {told_nothing:?}"
+    );
     assert_eq!(
         (&one.machine_id, &one.boot_id),
         (&two.machine_id, &two.boot_id)

@@ -58,6 +58,14 @@ const SYNC_LIMIT: Duration = Duration::from_secs(120);
 const AWAIT_SYSTEM: &str = "command -v systemctl > /dev/null || exit 127; \
      exec systemctl is-system-running --wait";
 
+/// Waits until no interface but the loopback has a carrier (sysfs-class-net), 30 s at most.
+const AWAIT_UNPLUGGED: &str = "plugged() { for nic in /sys/class/net/*; do [ -e $nic/device ] \
+     && [ \"$(cat $nic/carrier 2> /dev/null)\" = 1 ] && return 0; done; return 1; }; \
+     left=300; while plugged; do left=$((left - 1)); [ $left -gt 0 ] || exit 1; sleep 0.1; done";
+
+/// How long the guest may take to say that its links are down.
+const UNPLUGGED_LIMIT: Duration = Duration::from_secs(120);
+
 /// A freeze that was accepted.
 pub struct Freeze {
     /// The operation.
@@ -210,6 +218,7 @@ impl Engine {
             }
             self.agent_shell(&guest, "sync", SYNC_LIMIT)?;
             self.driver.set_links(guest.id, false)?;
+            self.await_unplugged(&guest)?;
             let (_, image) = self.driver.ensure_frozen(guest.id)?;
             let saved = image.saved_after_us as f64 / 1000.0;
             let detail = format!("{saved:.1} ms, {} of devices", ByteSize(image.state_bytes));
@@ -350,6 +359,17 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// Waits until the guest's kernel knows that its links are down. A guest that is frozen before
+    /// would learn it in every fork, after the fork has been asked whether it is plugged in: stampo's
+    /// agent goes first, before the kernel's own threads.
+    fn await_unplugged(&self, guest: &GuestDefinition) -> Result<(), EngineError> {
+        let outcome = self.agent_shell(guest, AWAIT_UNPLUGGED, UNPLUGGED_LIMIT)?;
+        if outcome.exit_code != 0 {
+            tracing::warn!(guest = %guest.name, "it still says that it has a link");
+        }
+        Ok(())
     }
 
     fn agent_shell(

@@ -381,7 +381,9 @@ pub fn a_linked_clone_keeps_the_image_of_a_lost_version() {
         name.to_string_lossy().starts_with("version-")
     });
     assert_eq!(
-        sidecars.map(|entry| fs::remove_file(entry.path())).count(),
+        sidecars
+            .filter(|entry| fs::remove_file(entry.path()).is_ok())
+            .count(),
         1
     );
     let engine = home.engine();
