@@ -19,6 +19,7 @@ pub mod operation;
 pub mod policy;
 pub mod pool;
 pub mod problem;
+pub mod retention;
 pub mod store;
 pub mod template;
 
@@ -54,6 +55,7 @@ pub use pool::{
     TakeRequest, Taken, Tending,
 };
 pub use problem::{Kind, Problem};
+pub use retention::{RetainedVersion, RetentionApi, RetentionReport};
 pub use store::{
     Check, CheckStatus, Damage, DoctorReport, GcReport, GcSubject, RescanReport, ScrubReport,
     ScrubRequest,
@@ -80,6 +82,7 @@ pub trait Api:
     + InsideApi
     + PolicyApi
     + PoolApi
+    + RetentionApi
     + Send
     + Sync
 {

@@ -8,6 +8,7 @@ mod govern;
 mod inside;
 mod policy;
 mod pool;
+mod retention;
 mod store;
 
 pub use approval::{
@@ -26,6 +27,7 @@ pub use pool::{
     DepthArg, LeaseCommand, PoolArg, PoolCommand, PoolCreateArgs, PoolSetArgs, RunArgs, TakeArgs,
     TendArgs,
 };
+pub use retention::{RetentionApplyArgs, RetentionCommand, RetentionSetArgs};
 pub use store::{RescanArgs, ScrubArgs, StoreCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -163,6 +165,9 @@ pub enum Command {
     /// Needs no home and no network. Exit code 4 when anything in it is not as it was signed, when a
     /// key that was given has not approved, or when the disk is another one.
     VerifyBundle(VerifyBundleArgs),
+    /// Which versions stay on offer, and what becomes of the others.
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// Remove what nothing needs any more, or list it.
     Gc(GcArgs),
     /// Look after the store.

@@ -20,7 +20,7 @@ fn json(dir: &Path, args: &[&str]) -> serde_json::Value {
 }
 
 /// Every verb that changes or reaches something: what it is called in the audit, and how it is asked.
-const REFUSED: [(&str, &[&str]); 31] = [
+const REFUSED: [(&str, &[&str]); 32] = [
     ("build", &["template", "build", "web", "-f", "recipe.toml"]),
     (
         "import",
@@ -66,6 +66,7 @@ const REFUSED: [(&str, &[&str]); 31] = [
     ("remove", &["rm", "a"]),
     ("restore", &["undelete", "a"]),
     ("approval set", &["approval", "set", "--preset", "team"]),
+    ("retention set", &["retention", "set", "recipe.toml"]),
     ("policy check", &["policy", "check", "web"]),
 ];
 

@@ -138,6 +138,65 @@ pub enum Fate {
     Retire,
 }
 
+impl Fate {
+    /// Whether something is to be done.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Fate::NotTheirs | Fate::Kept(_) | Fate::OnItsWay(_) => false,
+            Fate::Deprecate { .. } | Fate::Lift(_) | Fate::Resume { .. } | Fate::Retire => true,
+        }
+    }
+
+    /// What becomes of the version, in one word.
+    pub fn what(&self) -> &'static str {
+        match self {
+            Fate::NotTheirs | Fate::Kept(_) => "stays",
+            Fate::OnItsWay(_) => "goes",
+            Fate::Deprecate { .. } => "deprecate",
+            Fate::Lift(_) => "lift",
+            Fate::Resume { .. } => "resume",
+            Fate::Retire => "retire",
+        }
+    }
+
+    /// Why; of a version that stays, everything that keeps it.
+    pub fn why(&self) -> String {
+        let day = |ms: &i64| crate::date::text(*ms);
+        match self {
+            Fate::NotTheirs => "not for these rules".to_owned(),
+            Fate::Kept(kept) => list(kept),
+            Fate::OnItsWay(next) => format!("nothing keeps it; next on {}", day(next)),
+            Fate::Deprecate {
+                obsolete_ms,
+                retire_ms,
+            } => format!(
+                "nothing keeps it: obsolete on {}, retired on {}",
+                day(obsolete_ms),
+                day(retire_ms)
+            ),
+            Fate::Lift(kept) if kept.is_empty() => "there are no rules for it any more".to_owned(),
+            Fate::Lift(kept) => format!("it is kept again: {}", list(kept)),
+            Fate::Resume {
+                obsolete_ms: Some(obsolete_ms),
+                retire_ms,
+            } => format!(
+                "nothing keeps it any more: obsolete on {}, retired on {}",
+                day(obsolete_ms),
+                day(retire_ms)
+            ),
+            Fate::Resume { retire_ms, .. } => {
+                format!("nothing keeps it any more: retired on {}", day(retire_ms))
+            }
+            Fate::Retire => "it was not published, and nothing keeps it".to_owned(),
+        }
+    }
+}
+
+fn list(kept: &[Keep]) -> String {
+    let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    kept.join("; ")
+}
+
 /// What becomes of a version by these rules at this moment. Without rules nothing new is begun, and
 /// what was begun is lifted.
 pub fn fate(rules: Option<&Rules>, facts: &Facts<'_>, now_ms: i64) -> Fate {

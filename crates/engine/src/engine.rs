@@ -26,6 +26,8 @@ pub struct Settings {
     pub stop_acpi: Duration,
     /// How long a retired version is kept. Default: 30 days.
     pub retired_grace: Duration,
+    /// How long an image that no version has is kept. Default: 24 hours.
+    pub unused_grace: Duration,
     /// How much memory instant clones may be promised. Default: all that the host has.
     pub guest_memory: Option<ByteSize>,
     /// Who acts, for the audit, for example `local:anna`.
@@ -40,6 +42,7 @@ impl Default for Settings {
             stop_agent: Duration::from_secs(30),
             stop_acpi: Duration::from_secs(60),
             retired_grace: Duration::from_secs(30 * 24 * 3600),
+            unused_grace: Duration::from_secs(24 * 3600),
             guest_memory: None,
             actor: "local:unknown".to_owned(),
         }
@@ -210,7 +213,18 @@ impl Engine {
     /// Records that something was refused or failed. Never fails itself: the caller already has an
     /// error to report.
     pub fn audit_failure(&self, action: &str, resource: &str, outcome: &str, detail: &str) {
-        let actor = &self.settings.actor;
+        self.audit_failure_as(&self.settings.actor, action, resource, outcome, detail);
+    }
+
+    /// The same by somebody else than who gave the command.
+    pub(crate) fn audit_failure_as(
+        &self,
+        actor: &str,
+        action: &str,
+        resource: &str,
+        outcome: &str,
+        detail: &str,
+    ) {
         let entry = AuditEntry {
             actor,
             action,

@@ -77,9 +77,9 @@ impl Mark {
 }
 
 /// In whose name and as part of what a version is changed.
-struct By<'a> {
-    operation: OperationId,
-    actor: &'a str,
+pub(crate) struct By<'a> {
+    pub(crate) operation: OperationId,
+    pub(crate) actor: &'a str,
 }
 
 impl Engine {
@@ -145,7 +145,7 @@ impl Engine {
 
     /// A change with everything that it brings with it. A date says nothing: what was said before
     /// stays.
-    fn change_in(
+    pub(crate) fn change_in(
         &self,
         tx: &Tx<'_>,
         row: VersionRow,
@@ -407,6 +407,9 @@ impl Engine {
             let Some(verb) = verb.filter(|_| self.refuse_if_busy(tx, &row).is_ok()) else {
                 return Ok(None);
             };
+            if let Some(lifted) = self.lift_if_kept(tx, &row, verb)? {
+                return Ok(Some((lifted, None)));
+            }
             let request = serde_json::Value::Null;
             let operation = self.new_operation(verb.as_str(), &row.label(), request);
             let by = By {
@@ -415,15 +418,20 @@ impl Engine {
             };
             let governed = self.change_in(tx, row, verb, None, &by)?;
             tx.insert_operation(&operation)?;
-            Ok::<_, EngineError>(Some((operation.id, verb, governed)))
+            Ok::<_, EngineError>(Some((operation.id, Some((verb, governed)))))
         })?;
-        let Some((operation, verb, governed)) = done else {
-            return Ok(None);
-        };
-        Ok(Some(Enforced {
-            verb,
-            governed: self.finish_governed(operation, governed)?,
-        }))
+        match done {
+            None => Ok(None),
+            Some((operation, Some((verb, governed)))) => Ok(Some(Enforced {
+                verb,
+                governed: self.finish_governed(operation, governed)?,
+            })),
+            Some((operation, None)) => {
+                self.faults.reach("retention.committed");
+                self.finish_change(&Work::new(self, operation, &Unwatched))?;
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::sidecar::{GuestSidecar, Protection, VersionSidecar, read_sidecar};
 use stampo_core::ids::{GuestId, ImageId, OperationId};
 use stampo_core::lifecycle::State;
 use stampo_store::{GuestRow, Tx};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The key in an operation's request that holds the image it is about to give to a version.
@@ -124,15 +125,10 @@ impl Engine {
         tx: &Tx<'_>,
         image: &ImageId,
     ) -> Result<Option<String>, EngineError> {
-        let what = if self.has_unknown_sidecars(tx, image)? {
-            "its sidecar names a version"
-        } else if self.has_unknown_reader(tx, image)? {
-            "it is read by a guest"
-        } else {
-            return Ok(None);
-        };
-        let why = "that the catalog does not know: stampo store rescan";
-        Ok(Some(format!("{what} {why}")))
+        if self.has_unknown_sidecars(tx, image)? {
+            return Ok(Some(unknown("its sidecar names a version")));
+        }
+        Ok(self.unknown_readers(tx)?.need_of(image))
     }
 
     /// Why an image that `by` would remove has to stay, when no version that is known has it.
@@ -172,27 +168,27 @@ impl Engine {
         Ok(false)
     }
 
-    /// Whether a guest with a sidecar reads this image, and the catalog does not know the guest. One
-    /// whose row is damaged is a case of [`Engine::image_doubt`].
-    fn has_unknown_reader(&self, tx: &Tx<'_>, image: &ImageId) -> Result<bool, EngineError> {
+    /// The images that guests read of which the catalog does not know. A guest whose row is damaged is
+    /// a case of [`Engine::image_doubt`].
+    pub(crate) fn unknown_readers(&self, tx: &Tx<'_>) -> Result<UnknownReaders, EngineError> {
+        let mut found = UnknownReaders::default();
         for dir in crate::rescan::list(self.driver.guests_dir())? {
             let path = dir.join(crate::sidecar::GUEST);
             match read_sidecar::<GuestSidecar>(&path) {
-                Ok((sidecar, _)) if sidecar.image == *image => {
-                    // The row itself is read: an index can still name one that is lost.
-                    match tx.guest(sidecar.id) {
-                        Ok(Some(_)) => {}
-                        Err(error) if !error.is_damage() => return Err(error.into()),
-                        _ => return Ok(true),
-                    }
+                // The row itself is read: an index can still name one that is lost.
+                Ok((sidecar, _)) => match tx.guest(sidecar.id) {
+                    Ok(Some(_)) => {}
+                    Err(error) if !error.is_damage() => return Err(error.into()),
+                    _ => drop(found.images.insert(sidecar.image)),
+                },
+                // It may read any image: without its row nothing tells.
+                Err(_) if path.exists() && !self.knows_guest_of(tx, &dir)? => {
+                    found.unreadable.get_or_insert(path);
                 }
-                Ok(_) => {}
-                // It may read this image: without its row nothing tells.
-                Err(_) if path.exists() && !self.knows_guest_of(tx, &dir)? => return Ok(true),
                 Err(_) => {}
             }
         }
-        Ok(false)
+        Ok(found)
     }
 
     /// Whether the guest that a directory is named after is in the catalog.
@@ -265,6 +261,31 @@ impl Engine {
             .filter(is_sidecar)
             .collect())
     }
+}
+
+/// What guests read of which the catalog does not know.
+#[derive(Debug, Default)]
+pub(crate) struct UnknownReaders {
+    images: HashSet<ImageId>,
+    /// A sidecar that can't be read.
+    unreadable: Option<PathBuf>,
+}
+
+impl UnknownReaders {
+    /// Why they need an image, if they do.
+    pub(crate) fn need_of(&self, image: &ImageId) -> Option<String> {
+        if self.images.contains(image) {
+            return Some(unknown("it is read by a guest"));
+        }
+        self.unreadable.as_ref().map(|path| {
+            let path = path.display();
+            format!("a guest that can't be read may need it, {path}: stampo store rescan")
+        })
+    }
+}
+
+fn unknown(what: &str) -> String {
+    format!("{what} that the catalog does not know: stampo store rescan")
 }
 
 /// The first of these tables that has a row which has changed by itself.

@@ -42,6 +42,7 @@ mod reconcile;
 mod remove;
 mod replace;
 mod rescan;
+mod retention;
 mod scrub;
 mod seal;
 mod sidecar;
@@ -80,6 +81,7 @@ pub use pool::{Agreed, PoolChange, PoolStatus, Taken};
 pub use reconcile::Recovered;
 pub use remove::Removal;
 pub use rescan::Rescanned;
+pub use retention::Retained;
 pub use scrub::{Damage, DamageOutcome, DamagedThing, Scrub, ScrubOptions, ScrubReport};
 pub use seal::Seal;
 #[doc(hidden)]

@@ -143,7 +143,10 @@ impl Engine {
             {
                 self.version_doubt(tx)?
             }
-            Some(image) => self.image_doubt(tx, image)?,
+            Some(image) => match self.image_doubt(tx, image)? {
+                None => self.unknown_readers(tx)?.need_of(image),
+                doubt => doubt,
+            },
             None => None,
         };
         match doubt {

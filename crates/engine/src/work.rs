@@ -291,7 +291,7 @@ impl<'a> Work<'a> {
         let release = |tx: &Tx<'_>| tx.release_operation(self.id, &why);
         let released: Result<(), StoreError> = self.engine.store.write(release);
         if let Err(error) = released {
-            tracing::error!(%error, "an operation stays claimed until this process ends");
+            tracing::warn!(%error, "an operation stays claimed until this process ends");
         }
     }
 

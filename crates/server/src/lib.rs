@@ -18,6 +18,7 @@ mod open;
 mod policies;
 mod pools;
 mod problem;
+mod retention;
 mod tender;
 
 pub use approvals::verify_bundle;

@@ -8,6 +8,7 @@
 use crate::connection::{StoreError, Tx};
 use crate::convert::collect;
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashMap;
 
 /// What to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +173,23 @@ impl Tx<'_> {
         let mut statement = self.sql.prepare_cached(sql)?;
         let found = statement.query_row([sequence.cast_signed()], |row| row.get(0));
         Ok(found.optional()?)
+    }
+
+    /// When something was last done to a resource, in milliseconds since 1970.
+    pub fn last_done_ms(&self, action: &str, resource: &str) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT max(at_ms) FROM audit
+             WHERE resource = ?2 AND action = ?1 AND outcome = 'ok'";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        Ok(statement.query_row([action, resource], |row| row.get(0))?)
+    }
+
+    /// When something was last done to each resource, in milliseconds since 1970.
+    pub fn all_last_done_ms(&self, action: &str) -> Result<HashMap<String, i64>, StoreError> {
+        let sql = "SELECT resource, max(at_ms) FROM audit
+             WHERE action = ?1 AND outcome = 'ok' GROUP BY resource";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let rows = statement.query_map([action], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The records after a place, the oldest first, at most `limit`.

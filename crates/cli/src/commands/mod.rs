@@ -20,6 +20,7 @@ mod passport;
 mod policy;
 mod pool;
 mod power;
+mod retention;
 mod run;
 mod sign;
 mod store;
@@ -115,6 +116,7 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Sbom(args) => inside::sbom(session, &args),
         Command::Cve(args) => inside::cve(session, &args),
         Command::Vulndb(command) => inside::vulndb(session, command),
+        Command::Retention(command) => retention::run(session, &command),
         Command::Gc(args) => gc::gc(session, &args),
         Command::Store(StoreCommand::Rescan(_)) => store::rescan(session),
         Command::Store(StoreCommand::Scrub(args)) => store::scrub(session, &args),

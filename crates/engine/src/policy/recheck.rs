@@ -76,7 +76,7 @@ impl Engine {
         Ok(otherwise(found))
     }
 
-    fn today(&self) -> String {
+    pub(crate) fn today(&self) -> String {
         stampo_core::date::day(self.now_ms() / 1000)
     }
 

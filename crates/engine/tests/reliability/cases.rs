@@ -73,6 +73,7 @@ fn on_real_guests() -> [Case; 2] {
 pub fn all() -> Vec<Case> {
     let mut cases = usual();
     cases.extend(crate::governance::cases());
+    cases.extend(crate::retention::cases());
     cases.extend(crate::approval::cases());
     cases.extend(crate::audit::cases());
     cases.extend(pools::cases());

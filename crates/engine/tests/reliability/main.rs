@@ -38,6 +38,7 @@ mod races;
 mod real;
 mod refusals;
 mod removal;
+mod retention;
 mod rot;
 mod rotten_index;
 mod rotten_memory;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
     trials.extend(instant::trials());
     trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
+    trials.extend(retention::trials());
     trials.extend(approval::trials());
     trials.extend(audit::trials());
     trials.extend(inside::trials());

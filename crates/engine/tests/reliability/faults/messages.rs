@@ -5,11 +5,43 @@ use super::tracer::Traced;
 use std::path::{Path, PathBuf};
 
 /// How a sentence after "failed to" begins. A new one is added after it was read as a user would.
-const VERBS: [&str; 34] = [
-    "bring", "build", "capture", "copy", "edit", "examine", "flatten", "fsync", "grow", "keep",
-    "list", "make", "measure", "mend", "move", "name", "open", "plan", "protect", "put", "record",
-    "remove", "rename", "renew", "replace", "run", "seal", "set", "start", "sweep", "take", "tend",
-    "use", "write",
+const VERBS: [&str; 36] = [
+    "bring",
+    "build",
+    "capture",
+    "copy",
+    "deprecate",
+    "edit",
+    "examine",
+    "flatten",
+    "fsync",
+    "grow",
+    "keep",
+    "list",
+    "make",
+    "measure",
+    "mend",
+    "move",
+    "name",
+    "open",
+    "plan",
+    "protect",
+    "put",
+    "record",
+    "remove",
+    "rename",
+    "renew",
+    "replace",
+    "retire",
+    "run",
+    "seal",
+    "set",
+    "start",
+    "sweep",
+    "take",
+    "tend",
+    "use",
+    "write",
 ];
 
 /// What the system, SQLite, or the sandboxed reader says about a disk that is full or bad.
