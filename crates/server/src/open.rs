@@ -7,7 +7,7 @@ use crate::tender;
 use stampo_api::{Api, Kind, Problem};
 use stampo_driver::Driver;
 use stampo_driver_qemu::{Options, QemuDriver};
-use stampo_engine::{Engine, EngineError, MovedBack, Rechecked, Recovered, Settings};
+use stampo_engine::{Engine, EngineError, MovedBack, Rechecked, Recovered, Retained, Settings};
 use stampo_store::OperationState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +84,7 @@ fn engine(home: Option<PathBuf>, purpose: Purpose) -> Result<(Engine, Vec<String
         notes.push(format!("note: the damaged catalog is {}", moved.display()));
     }
     let engine = Engine::open(&home, driver, settings).map_err(|error| problem(&error))?;
+    notes.extend(full_disk(&engine));
     match engine.recover() {
         Ok(recovered) => notes.extend(recovered.iter().map(note)),
         Err(EngineError::Store(error)) if purpose == Purpose::Scrub && error.is_damage() => {
@@ -116,6 +117,14 @@ pub(crate) fn enforce(engine: &Engine) -> Result<Vec<String>, Problem> {
     }
     let settled = engine.settle_channels().map_err(|error| problem(&error))?;
     notes.extend(settled.into_iter().map(moved_back));
+    // No reason to refuse a command: it may be the one that sets other rules.
+    match engine.apply_retention_when_due() {
+        Ok(done) => notes.extend(done.into_iter().map(retained)),
+        Err(error) => {
+            let why = problem(&error).message;
+            notes.push(format!("note: retention was not applied: {why}"));
+        }
+    }
     // No reason to refuse a command: it may be the one that sets another pack.
     match engine.recheck_when_due() {
         Ok(rechecked) => notes.extend(rechecked.into_iter().map(come_out_otherwise)),
@@ -127,6 +136,20 @@ pub(crate) fn enforce(engine: &Engine) -> Result<Vec<String>, Problem> {
     Ok(notes)
 }
 
+fn retained(one: Retained) -> String {
+    let Retained {
+        label,
+        state,
+        fate,
+        failed,
+    } = one;
+    let why = fate.why();
+    match failed {
+        Some(failed) => format!("note: {label} could not {}: {failed}", fate.what()),
+        None => format!("note: {label} is {state}: {why}; see: stampo retention apply --dry-run"),
+    }
+}
+
 fn come_out_otherwise(one: Rechecked) -> String {
     let what = one.failed.unwrap_or_else(|| one.changes.join(", "));
     let label = one.label;
@@ -135,6 +158,17 @@ fn come_out_otherwise(one: Rechecked) -> String {
 
 fn moved_back(channel: MovedBack) -> String {
     format!("note: {}", govern::moved(channel))
+}
+
+/// A note for a disk that is full.
+fn full_disk(engine: &Engine) -> Option<String> {
+    let home = engine.home().display();
+    engine.store().is_short().then(|| {
+        format!(
+            "note: no space is left at {home}; the room that was kept for that is given up, so that \
+             some can be made: stampo rm, stampo gc --now, stampo template purge"
+        )
+    })
 }
 
 /// A note for a catalog that is new or was emptied, while there is something to bring back.

@@ -2,6 +2,7 @@
 
 use crate::audit;
 use crate::check;
+use crate::reserve;
 use crate::schema;
 use crate::settings;
 use crate::sql_error::{SqlError, TransactionError};
@@ -110,6 +111,17 @@ impl StoreError {
 }
 
 impl StoreError {
+    /// Whether there may be no room on the disk.
+    fn is_of_room(&self) -> bool {
+        match self {
+            StoreError::Open { source, .. } | StoreError::Sql { source, .. } => matches!(
+                source.0.sqlite_error_code(),
+                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether SQLite itself found that the file is damaged, which is more than one row.
     pub fn is_damage_of_file(&self) -> bool {
         let (StoreError::Open { source, .. } | StoreError::Sql { source, .. }) = self else {
@@ -128,6 +140,7 @@ pub struct Store {
     path: PathBuf,
     /// Which file it is, as stat(2) has it.
     file: (u64, u64),
+    is_short: bool,
 }
 
 /// A running transaction. Dropping it without [`Store`] committing it undoes everything.
@@ -142,8 +155,29 @@ fn file_at(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 impl Store {
-    /// Opens the catalog, making it if it is missing, and brings its schema up to date.
+    /// Opens the catalog, making it if it is missing, and brings its schema up to date. On a full disk
+    /// it gives up the room that it keeps for that; see [`Store::is_short`].
     pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let is_short = reserve::release_if_short(path);
+        match Store::try_open(path, is_short) {
+            // A quota, or somebody else was faster.
+            Err(error) if error.is_of_room() && reserve::release(path) => {
+                Store::try_open(path, true)
+            }
+            Ok(store) if !is_short => {
+                reserve::ensure(path);
+                Ok(store)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the disk was full when the catalog was opened.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    fn try_open(path: &Path, is_short: bool) -> Result<Store, StoreError> {
         let opened = |source| StoreError::Open {
             path: path.to_owned(),
             source: SqlError(source),
@@ -192,6 +226,7 @@ impl Store {
             connection: Mutex::new(connection),
             path: path.to_owned(),
             file,
+            is_short,
         };
         store.migrate()?;
         Ok(store)

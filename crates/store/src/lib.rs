@@ -25,6 +25,7 @@ mod needs;
 mod operations;
 mod policies;
 mod pools;
+mod reserve;
 mod schema;
 mod scrubs;
 mod settings;

@@ -7,6 +7,9 @@ use crate::connection::StoreError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// `SQLITE_IOERR_SHMSIZE`: the file with the index of the log could not be made larger.
+const NO_INDEX: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
 /// SQLite's error in one sentence; the library says each of them twice.
 #[derive(Debug)]
 pub struct SqlError(pub(crate) rusqlite::Error);
@@ -15,7 +18,11 @@ impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             rusqlite::Error::SqliteFailure(error, Some(words)) => {
-                write!(f, "{words} (SQLite code {})", error.extended_code)
+                let room = match error.extended_code {
+                    NO_INDEX => ": no space is left for the index of its log",
+                    _ => "",
+                };
+                write!(f, "{words}{room} (SQLite code {})", error.extended_code)
             }
             other => other.fmt(f),
         }

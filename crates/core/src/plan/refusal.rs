@@ -53,7 +53,7 @@ pub enum PlanRefusal {
     #[error("make a disk of {0}: sizes are whole MiB up to 64 TiB")]
     DiskSize(ByteSize),
     /// Not enough space for what is copied.
-    #[error("copy {needed}: only {free} are free where guests are kept")]
+    #[error("make room for {needed}: only {free} are free where guests are kept")]
     NoSpace {
         /// What the copies would write.
         needed: ByteSize,

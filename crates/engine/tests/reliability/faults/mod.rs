@@ -37,6 +37,12 @@ pub fn trials() -> Vec<Trial> {
             },
         ));
     }
+    for case in small_disk::FREEING {
+        trials.push(Trial::test(format!("full_disk_for_{case}"), move || {
+            small_disk::sweep(case);
+            Ok(())
+        }));
+    }
     for case in small_disk::CASES {
         trials.push(Trial::test(format!("small_disk_for_{case}"), move || {
             small_disk::sweep(case);
