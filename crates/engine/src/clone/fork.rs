@@ -22,7 +22,7 @@ use stampo_core::instant::Fork;
 use stampo_driver::{Ensured, Power, StopMethod};
 use stampo_image::durable;
 use stampo_store::GuestRow;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How long a fork may take to become itself, its hooks included. Emulated ones need a second; many
@@ -61,7 +61,7 @@ impl Engine {
             self.faults.reach("fork.resumed");
             work.event(row.name.as_str(), "resume", "", resumed.elapsed())?;
             *begun = Instant::now();
-            let report = self.tell(row, &fork)?;
+            let report = self.tell(work, row, &fork)?;
             self.faults.reach("fork.told");
             let facts = self.fork_facts(work, row, &report.evidence)?;
             self.accept_fork(row, &report.evidence, &facts)?;
@@ -80,10 +80,15 @@ impl Engine {
     }
 
     /// Tells a resumed guest who it is. What it answers meets that, as far as its word goes.
-    fn tell(&self, row: &GuestRow, fork: &Fork) -> Result<ForkReport, EngineError> {
+    fn tell(
+        &self,
+        work: &Work<'_>,
+        row: &GuestRow,
+        fork: &Fork,
+    ) -> Result<ForkReport, EngineError> {
         let request = fork_request(&row.plan, fork)?;
         let asked = Request::Fork(Box::new(request.clone()));
-        let Response::Forked(report) = self.driver.ask_agent(row.id, &asked, BECOME_LIMIT)? else {
+        let Response::Forked(report) = self.ask_while_wanted(work, row, asked)? else {
             return Err(unproven(row, "it answered something else".to_owned()));
         };
         let mut missing: Vec<String> = unmet(&request, &report, now_ns()?)
@@ -107,6 +112,34 @@ impl Engine {
             return Ok(*report);
         }
         Err(unproven(row, missing.join("; ")))
+    }
+
+    /// Asks a fork's agent, and stops waiting when nobody wants the fork any more. What still waits
+    /// then ends with the guest.
+    fn ask_while_wanted(
+        &self,
+        work: &Work<'_>,
+        row: &GuestRow,
+        asked: Request,
+    ) -> Result<Response, EngineError> {
+        let (driver, id) = (self.driver.clone(), row.id);
+        let (answer, answered) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            // Nobody listens when it is not wanted any more.
+            answer.send(driver.ask_agent(id, &asked, BECOME_LIMIT)).ok();
+        });
+        loop {
+            match answered.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => return Ok(answer?),
+                Err(RecvTimeoutError::Timeout) if work.is_cancelled() => {
+                    return Err(EngineError::Cancelled);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(unproven(row, "it could not be asked".to_owned()));
+                }
+            }
+        }
     }
 
     /// The facts of a fork: what the host gives it, and what it showed of itself.

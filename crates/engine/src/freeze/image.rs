@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 /// The disk that belongs to the memory.
 pub(super) const DISK: &str = "disk.qcow2";
 
+/// What a scrub leaves in one whose content has changed: nobody goes on from it any more.
+const DAMAGED: &str = "damaged";
+
 /// The sidecar's name.
 pub(super) const SIDECAR: &str = "frozen.json";
 
@@ -193,8 +196,17 @@ impl Engine {
         if memory.machine_hash != sidecar.machine_hash {
             return Err(unusable(directory, "it is of another machine"));
         }
-        if !directory.join(DISK).is_file() {
+        let disk = directory.join(DISK);
+        let Some(found) = disk.metadata().ok().filter(std::fs::Metadata::is_file) else {
             return Err(unusable(directory, "its disk is missing"));
+        };
+        if found.permissions().mode() & 0o077 != 0 {
+            let disk = disk.display();
+            let why = format!("others than its owner may use {disk}: chmod go= {disk}");
+            return Err(unusable(directory, &why));
+        }
+        if directory.join(DAMAGED).exists() {
+            return Err(unusable(directory, "a scrub found that it has changed"));
         }
         // The devices are small, and every fork reads all of them.
         if let Some(hashes) = &sidecar.hashes
@@ -205,7 +217,7 @@ impl Engine {
         Ok(sidecar)
     }
 
-    /// Why a memory image is not as it was made, when all of it is read.
+    /// Why a memory image is not as it was made, when all of it is read. It is not used any more then.
     pub(crate) fn memory_damage(
         &self,
         image: &ImageId,
@@ -214,6 +226,8 @@ impl Engine {
         let recorded = self.read_memory(image, directory)?.hashes;
         match recorded {
             Some(recorded) if recorded != Hashes::of(directory)? => {
+                durable::write_file_durably(&directory.join(DAMAGED), b"", 0o600)
+                    .map_err(EngineError::room("mark a memory image as damaged"))?;
                 Err(unusable(directory, "its content is not what was recorded"))
             }
             _ => Ok(()),

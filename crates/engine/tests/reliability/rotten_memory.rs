@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("a_changed_memory_image_is_found", found),
         trial("nobody_goes_on_from_changed_devices", devices),
+        trial("what_a_scrub_found_damaged_is_frozen_again", again),
         trial("a_damaged_memory_image_is_kept_while_it_is_used", used),
     ]
 }
@@ -62,6 +63,25 @@ fn found() {
         assert_eq!(damage.subjects, ["web@1"], "{name}");
         assert_eq!(damage.clones, ["ci"], "{name}");
     }
+}
+
+/// Only a scrub reads all of it. From then on nobody goes on from it, and it can be made again.
+fn again() {
+    let home = frozen_home();
+    let engine = home.engine();
+    flip(&file(&home, "memory"));
+    clone(&engine, "ci-1", &forks(1)).expect("nobody knows yet");
+    assert_eq!(scrub(&engine).expect("scrubbed").damage.len(), 1);
+    let error = clone(&engine, "ci-2", &forks(1)).expect_err("it is known");
+    let why = error.chain();
+    assert!(why.contains("a scrub found that it has changed"), "{why}");
+    assert_eq!(scrub(&engine).expect("scrubbed").damage.len(), 1, "still");
+    let why = freeze(&engine).expect_err("it is used").chain();
+    assert!(why.contains("ci-1 goes on from it"), "{why}");
+    engine.stop(&name("ci-1"), true).expect("stopped");
+    freeze(&engine).expect("frozen again");
+    clone(&engine, "ci-2", &forks(1)).expect("cloned");
+    assert!(scrub(&engine).expect("scrubbed").damage.is_empty());
 }
 
 fn devices() {
