@@ -60,7 +60,7 @@ impl Engine {
     /// Looks once at every pool.
     pub fn tend_pools(&self) -> Result<Tending, EngineError> {
         let mut tending = Tending {
-            drained: self.drain_orphans()?,
+            drained: self.drain_pools()?,
             ..Tending::default()
         };
         for row in self.store.read(|tx| tx.pools())? {

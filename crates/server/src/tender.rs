@@ -106,8 +106,8 @@ fn end_members(engine: &Engine) -> Reply<()> {
     Ok(())
 }
 
-/// Leases have a thread of their own: filling a pool may take long, and nobody whose time is over
-/// should stay for that. When one of the two ends, so does the other: this process tends all or,
+/// Leases, and members of pools that are of no use any more, have a thread of their own: filling a pool
+/// may take long, and nothing whose time is over should stay for that. When one of the two ends, so does the other: this process tends all or,
 /// so that another can be started, nothing.
 fn tend_until_idle(engine: &Arc<Engine>) -> Reply<()> {
     let over = AtomicBool::new(false);
@@ -176,6 +176,8 @@ impl Drop for OnDrop<'_> {
 /// What leases failed, and in how many guests somebody is being warned.
 #[derive(Default)]
 struct Leases {
+    /// What the catalog was when pools were drained last.
+    seen: Option<i64>,
     said: Said,
     warning: Arc<AtomicUsize>,
 }
@@ -193,6 +195,11 @@ impl Leases {
                 engine.say_in_guest(&warning);
                 count.fetch_sub(1, Ordering::Relaxed);
             });
+        }
+        let changes = engine.store().changes();
+        let now = changes.map_err(crate::convert::store_problem)?;
+        if self.seen.replace(now) != Some(now) {
+            engine.drain_pools().map_err(|error| problem(&error))?;
         }
         self.said.say(engine.home(), tended.failures);
         Ok(LOOK_EVERY)

@@ -127,6 +127,18 @@ impl Engine {
         self.drain_rows(rows.collect())
     }
 
+    /// Takes away what is of no use in any pool, and makes nothing: that may take long, and nobody
+    /// should find a member of a withdrawn version meanwhile. How many went.
+    pub fn drain_pools(&self) -> Result<usize, EngineError> {
+        let mut drained = self.drain_orphans()?;
+        for row in self.store.read(|tx| tx.pools())? {
+            let crew = self.crew(&row.pool)?;
+            let tending = tend(&row.pool, crew.current, &crew.members);
+            drained += self.drain(&crew, &tending.drain)?;
+        }
+        Ok(drained)
+    }
+
     /// Takes away members of pools that are no more.
     pub(crate) fn drain_orphans(&self) -> Result<usize, EngineError> {
         let (rows, pools) = self

@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("a_pool_is_filled_again", filled_again),
         trial("a_withdrawn_version_drains_its_pool", withdrawn),
+        trial("pools_are_drained_without_being_filled", drained_alone),
         trial("a_pool_follows_its_template", follows),
         trial("a_smaller_pool_lets_members_go", smaller),
         trial("a_dead_member_is_replaced", dead_member),
@@ -269,6 +270,23 @@ fn filled_again() {
     engine.take(&ci(), None).expect("taken").expect("one");
     fill(&engine).expect("filled");
     assert_eq!(names_of(&pooled(&engine)), ["ci-3", "ci-4"]);
+}
+
+/// What is of no use goes without waiting for what is made.
+fn drained_alone() {
+    let home = filled(Depth::Loaded);
+    let engine = home.engine();
+    assert_eq!(engine.drain_pools().expect("looked"), 0);
+    let more = PoolChange {
+        warm: Some(4),
+        ..PoolChange::default()
+    };
+    engine.change_pool(&ci(), &more).expect("more are missing");
+    engine
+        .change_version(&reference("web"), Verb::Obsolete)
+        .expect("obsolete");
+    assert_eq!(engine.drain_pools().expect("drained"), 2);
+    assert_eq!(all(&engine), [], "none is made");
 }
 
 fn withdrawn() {
