@@ -52,7 +52,8 @@ impl Engine {
         origin: serde_json::Value,
     ) -> Result<(OperationId, VersionRow), EngineError> {
         let template = tx.ensure_template(template, self.now_ms())?;
-        let number = tx.last_number(template.id)? + 1;
+        let kept = self.highest_unknown_number(tx, &template.name)?;
+        let number = tx.last_number(template.id)?.max(kept) + 1;
         let subject = format!("{}@{number}", template.name);
         let operation = self.new_operation(kind, &subject, serde_json::json!({}));
         let row = VersionRow {

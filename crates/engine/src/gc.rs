@@ -18,7 +18,8 @@ use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::retention::Fate;
 use stampo_core::size::ByteSize;
 use stampo_store::{GuestRow, VersionRow};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 /// The key of the images that no version had when they were first seen so, and when that was.
@@ -90,6 +91,7 @@ impl Engine {
             }
             subjects.push(subject);
         }
+        subjects.extend(self.unknown_guests()?);
         let mut freed = Vec::new();
         let fates = self.fates()?;
         for row in versions {
@@ -117,6 +119,35 @@ impl Engine {
         }
         subjects.extend(self.judge_downloads(now)?);
         Ok((subjects, unused))
+    }
+
+    /// Guests that lie there and are not in the catalog. They stay: a rescan may bring them back, and
+    /// says why if it can't.
+    fn unknown_guests(&self) -> Result<Vec<Subject>, EngineError> {
+        // Listed first: one that is made meanwhile has its row by then.
+        let dirs = crate::rescan::list(self.driver.guests_dir())?;
+        let known: HashSet<GuestId> = self.store.read(|tx| tx.guest_ids())?.into_iter().collect();
+        let mut damaged = self.store.read(|tx| tx.damaged_guest_ids())?;
+        damaged.sort_unstable();
+        let mut subjects = Vec::new();
+        for dir in dirs {
+            let name = dir.file_name().and_then(|name| name.to_str());
+            let Some((name, Ok(id))) = name.map(|name| (name, name.parse::<GuestId>())) else {
+                continue;
+            };
+            let is_damaged = damaged.binary_search_by(|id| id.as_str().cmp(name)).is_ok();
+            if known.contains(&id) || is_damaged || !dir.join(crate::sidecar::GUEST).exists() {
+                continue;
+            }
+            subjects.push(Subject {
+                kind: SubjectKind::Guest(id),
+                name: name.to_owned(),
+                size: ByteSize(usage_of(&dir)),
+                goes: false,
+                reason: "the catalog does not know this guest: stampo store rescan".to_owned(),
+            });
+        }
+        Ok(subjects)
     }
 
     fn noted_unused(&self) -> Result<Unused, EngineError> {
@@ -369,14 +400,16 @@ impl Engine {
 
     /// The bytes that a guest's own files take on the host.
     pub fn guest_usage(&self, row: &GuestRow) -> u64 {
-        use std::os::unix::fs::MetadataExt;
-        let entries = std::fs::read_dir(self.guest_dir(row.id))
-            .into_iter()
-            .flatten()
-            .flatten();
-        entries
-            .filter_map(|entry| entry.metadata().ok())
-            .map(|meta| meta.blocks() * 512)
-            .sum()
+        usage_of(&self.guest_dir(row.id))
     }
+}
+
+/// The bytes that the files in a directory take on the host.
+fn usage_of(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.blocks() * 512)
+        .sum()
 }

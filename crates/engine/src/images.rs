@@ -223,7 +223,7 @@ impl Engine {
     }
 
     /// The names of the image directories, without looking into them.
-    fn image_names(&self) -> Result<Vec<ImageId>, EngineError> {
+    pub(crate) fn image_names(&self) -> Result<Vec<ImageId>, EngineError> {
         let dir = self.pool.images_dir();
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&dir).map_err(EngineError::io("list", &dir))? {

@@ -15,7 +15,7 @@ use stampo_core::goal::CloneKind;
 use stampo_core::guest::GuestState;
 use stampo_core::ids::{ImageId, VersionId};
 use stampo_core::lifecycle::{Governance, State};
-use stampo_core::names::{VersionRef, VersionSelect};
+use stampo_core::names::{TemplateName, VersionRef, VersionSelect};
 use stampo_core::size::ByteSize;
 use stampo_store::{ExceptionRow, GuestRow, OperationState, Tx, VersionRow};
 use std::collections::BTreeMap;
@@ -64,6 +64,31 @@ impl Engine {
         }
         let guests = list(self.driver.guests_dir())?;
         Ok(guests.iter().any(|dir| dir.join(GUEST).exists()))
+    }
+
+    /// The highest number of a template's versions among those that a rescan would bring back; 0 when
+    /// there is none. A new version must not take the number of one of them.
+    pub(crate) fn highest_unknown_number(
+        &self,
+        tx: &Tx<'_>,
+        template: &TemplateName,
+    ) -> Result<u32, EngineError> {
+        let known = tx.images_of_versions()?;
+        let mut highest = 0;
+        for image in self.image_names()? {
+            if known.contains(&image) {
+                continue;
+            }
+            for path in self.version_sidecars(&image)? {
+                // One that can't be read is not brought back.
+                if let Ok((sidecar, _)) = read_version(&image, &path)
+                    && sidecar.template == *template
+                {
+                    highest = highest.max(sidecar.number);
+                }
+            }
+        }
+        Ok(highest)
     }
 
     /// The whole of a rescan. Recovery repeats it.

@@ -266,6 +266,22 @@ fn use_it(home: &Path) -> Result<(), EngineError> {
     engine.submit_scrub(ScrubOptions::default()).map(drop)
 }
 
+/// What is made before the rescan takes the number of nothing that is brought back.
+pub fn what_is_made_before_a_rescan_gets_a_number_of_its_own() {
+    let home = one_guest();
+    lose_catalog(&home.path());
+    let engine = home.engine();
+    let made = import(&engine, "web", source()).expect("imported");
+    assert_eq!(made.number, 2);
+    assert_eq!(engine.rescan().expect("a rescan").refused, []);
+    for (version, state) in [("web@1", State::Published), ("web@2", State::Draft)] {
+        let row = engine.version_row(&reference(version)).expect(version);
+        assert_eq!(row.state, state, "{version}");
+    }
+    drop(engine);
+    assert_clean(&home.path(), "brought back");
+}
+
 /// A catalog of length zero holds nothing, so it is as good as lost; and neither a sound catalog
 /// nor one that is in use is moved.
 pub fn an_empty_catalog_is_a_lost_one_and_one_in_use_stays() {

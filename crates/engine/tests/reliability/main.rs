@@ -307,6 +307,10 @@ fn plain() -> Vec<Trial> {
             lost::a_lost_catalog_comes_back_as_it_was,
         ),
         trial(
+            "what_is_made_before_a_rescan_gets_a_number_of_its_own",
+            lost::what_is_made_before_a_rescan_gets_a_number_of_its_own,
+        ),
+        trial(
             "a_damaged_catalog_is_refused_by_name_and_replaced",
             lost::a_damaged_catalog_is_refused_by_name_and_replaced,
         ),
