@@ -16,6 +16,7 @@ mod guest;
 mod image;
 mod inventory;
 mod partitions;
+mod policy;
 mod replies;
 mod texts;
 mod tree;
@@ -76,6 +77,8 @@ pub const TARGETS: &[Target] = &[
     target("inventory_versions", inventory::versions, 256),
     target("inventory_advisories", inventory::advisories, 8 << 10),
     target("inventory_index", inventory::index, 8 << 10),
+    target("policy_files", policy::files, 8 << 10),
+    target("policy_settings", policy::settings, 4 << 10),
     target("attest_bundle", attest::bundle, 16 << 10),
     target("attest_statement", attest::statement, 8 << 10),
     target("attest_signature", attest::signature, 8 << 10),

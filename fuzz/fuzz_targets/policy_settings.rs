@@ -1,0 +1,2 @@
+#![no_main]
+stampo_fuzz::fuzzer!("policy_settings");
