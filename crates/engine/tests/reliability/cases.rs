@@ -74,6 +74,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = usual();
     cases.extend(crate::governance::cases());
     cases.extend(crate::retention::cases());
+    cases.extend(crate::real::cases());
     cases.extend(crate::approval::cases());
     cases.extend(crate::audit::cases());
     cases.extend(pools::cases());

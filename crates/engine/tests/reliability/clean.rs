@@ -237,6 +237,13 @@ fn check_guests(engine: &Engine, guests: &[GuestRow], what: &str) {
         assert!(disk.exists(), "{what}: {name} has no disk");
         assert_eq!(*disk, dir.join(disk_of(row.kind)), "{what}: {name}");
         check_disk(row, disk, what);
+        let more = &definition.disks[1..];
+        assert_eq!(more.len(), row.plan.extra_disks.len(), "{what}: {name}");
+        for (disk, size) in more.iter().zip(&row.plan.extra_disks) {
+            let length = fs::metadata(&disk.path).map(|meta| meta.len());
+            let length = length.unwrap_or_else(|e| panic!("{what}: a disk of {name}: {e}"));
+            assert_eq!(length, size.bytes(), "{what}: a disk of {name}");
+        }
         for file in names(&dir) {
             assert!(
                 !file.starts_with("new-")

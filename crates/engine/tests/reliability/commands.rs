@@ -183,7 +183,10 @@ pub fn what_can_not_be_run_is_refused_in_words() {
         missing.contains("run a command in app: start it: No such file"),
         "{missing}"
     );
-    assert!(missing.contains("stampo exec app -- ls"), "{missing}");
+    assert!(
+        missing.contains("look there with the command ls"),
+        "{missing}"
+    );
     let usage = |command: GuestCommand| {
         let streams = Streams {
             stdin: None,

@@ -8,8 +8,8 @@ use stampo_core::lifecycle::Verb;
 use stampo_core::names::{GuestName, NamePattern, TemplateName, VersionRef};
 use stampo_core::personalisation::Personalisation;
 use stampo_core::plan::CloneSpec;
-use stampo_driver::Driver;
 use stampo_driver::sim::SimDriver;
+use stampo_driver::{Driver, DriverError};
 use stampo_engine::{Engine, EngineError, Faults, ImportSource, Settings, Unwatched, Watch};
 use stampo_guest::seal::Selection;
 use stampo_store::{GuestRow, VersionRow};
@@ -158,14 +158,18 @@ pub fn try_open(home: &Path) -> Result<Engine, EngineError> {
     Engine::open(home, Arc::new(driver), Settings::default())
 }
 
+/// The driver of a home: a simulated one, unless it is marked.
+pub fn driver(home: &Path) -> Result<Arc<dyn Driver>, DriverError> {
+    let guests = home.join("guests");
+    Ok(match home.with_file_name(REAL).exists() {
+        true => Arc::new(crate::real::driver(&guests)?),
+        false => Arc::new(SimDriver::open(&guests)?),
+    })
+}
+
 /// An engine on this home with these settings.
 pub fn open_with(home: &Path, faults: Faults, settings: Settings) -> Engine {
-    let guests = home.join("guests");
-    let driver: Arc<dyn Driver> = if home.with_file_name(REAL).exists() {
-        Arc::new(crate::real::driver(&guests))
-    } else {
-        Arc::new(SimDriver::open(&guests).expect("a simulated driver"))
-    };
+    let driver = driver(home).expect("a driver");
     Engine::open(home, driver, settings)
         .expect("an engine")
         .with_faults(faults)

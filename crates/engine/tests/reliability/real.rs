@@ -2,25 +2,25 @@
 //!
 //! The guests have nothing to boot: their firmware says so and waits, which is all that is needed.
 
+use crate::cases::{Case, ready};
 use crate::clean::assert_clean;
 use crate::crash::run_child;
 use crate::home::*;
 use stampo_core::identity::Verdict;
 use stampo_core::plan::CloneSpec;
 use stampo_core::size::ByteSize;
-use stampo_driver::{Driver, Power};
+use stampo_driver::{Driver, DriverError, Power};
 use stampo_driver_qemu::{AccelerationChoice, Options, QemuDriver};
 use stampo_engine::{Engine, Source};
 use std::path::Path;
 
 /// The driver of a home with real guests.
-pub fn driver(guests: &Path) -> QemuDriver {
+pub fn driver(guests: &Path) -> Result<QemuDriver, DriverError> {
     let options = Options {
         acceleration: AccelerationChoice::Tcg,
         ..Options::default()
     };
     QemuDriver::open(guests, options)
-        .expect("QEMU can't be used: apt install qemu-system-x86 qemu-utils")
 }
 
 /// Ends every guest of the home when the test ends, however it ends.
@@ -28,7 +28,7 @@ struct Ground(Home);
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        let driver = driver(&self.0.path().join("guests"));
+        let driver = driver(&self.0.path().join("guests")).expect("a driver");
         for id in driver.list().unwrap_or_default() {
             if let Err(error) = driver.ensure_undefined(id) {
                 eprintln!("guest {id} may still run: {error}");
@@ -38,9 +38,66 @@ impl Drop for Ground {
 }
 
 fn ground() -> Ground {
+    Ground(marked())
+}
+
+/// The commands that are killed, fail and lose power on the real driver: its own files, without a
+/// process. They tie the simulated driver's promises to its own.
+pub fn cases() -> Vec<Case> {
+    let case = |name, prepare, act, done| Case {
+        name,
+        prepare,
+        act,
+        done,
+    };
+    vec![
+        case(
+            "real_clone",
+            marked,
+            |e| clone(e, "app", &spec()).map(drop),
+            |e| ready(e) == ["app"],
+        ),
+        case(
+            "real_rename",
+            marked_with_guest,
+            |e| e.rename(&name("app"), &name("db")).map(drop),
+            |e| ready(e) == ["db"],
+        ),
+        case(
+            "real_resize",
+            marked_with_guest,
+            |e| {
+                let larger = stampo_engine::Resize {
+                    memory: Some(ByteSize::mib(256)),
+                    ..stampo_engine::Resize::default()
+                };
+                e.resize(&name("app"), larger).map(drop)
+            },
+            |e| {
+                let row = e.guest_row(&name("app")).expect("a guest");
+                row.plan.hardware.memory == ByteSize::mib(256)
+            },
+        ),
+        case(
+            "real_remove",
+            marked_with_guest,
+            |e| e.remove(&name("app"), None),
+            |e| ready(e).is_empty(),
+        ),
+    ]
+}
+
+/// A home on the real driver.
+fn marked() -> Home {
     let home = Home::published();
     std::fs::write(home.path().with_file_name(REAL), "").expect("marked");
-    Ground(home)
+    home
+}
+
+fn marked_with_guest() -> Home {
+    let home = marked();
+    clone(&home.engine(), "app", &spec()).expect("cloned");
+    home
 }
 
 /// A small machine that is started.

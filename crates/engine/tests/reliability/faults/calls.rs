@@ -240,6 +240,30 @@ pub fn set_argument(registers: &mut user_regs_struct, at: usize, value: u64) {
     ][at] = value;
 }
 
+/// Makes a call that writes several parts, from `struct iovec`s (writev(2)), write half of the first.
+/// The list is a new one, below what the thread's stack uses: the program goes on with its own.
+pub fn halve_first_part(thread: Pid, registers: &mut user_regs_struct) {
+    const BELOW: u64 = 4096;
+    let memory = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/{thread}/mem"))
+        .expect("a stopped thread has memory");
+    let mut part = [0_u8; 16];
+    memory
+        .read_exact_at(&mut part, argument(registers, 1))
+        .expect("a list of parts");
+    let length = u64::from_le_bytes(part[8..].try_into().expect("8 bytes"));
+    assert!(length > 1, "half of {length} bytes is not less");
+    part[8..].copy_from_slice(&(length / 2).to_le_bytes());
+    let at = (registers.rsp - BELOW) & !15;
+    memory
+        .write_all_at(&part, at)
+        .expect("room below the stack");
+    set_argument(registers, 1, at);
+    set_argument(registers, 2, 1);
+}
+
 /// What a descriptor leads to.
 fn behind(thread: Pid, descriptor: u64) -> PathBuf {
     let link = format!("/proc/{thread}/fd/{}", descriptor as i32);

@@ -5,7 +5,6 @@ use crate::seed::is_long;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::alarm;
-use stampo_driver::sim::SimDriver;
 use stampo_engine::{Engine, EngineError, Settings};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -78,14 +77,14 @@ fn open(home: &Path) -> Result<Engine, EngineError> {
     };
     stampo_image::durable::ensure_dir(home, 0o700)
         .map_err(|error| failed("make the home directory", error.into()))?;
-    let driver = SimDriver::open(&home.join("guests"))
-        .map_err(|error| failed("open the driver", error.into()))?;
+    let driver =
+        crate::home::driver(home).map_err(|error| failed("open the driver", error.into()))?;
     let settings = Settings {
         // One after the other, so that the calls come in nearly the same order each time.
         parallel: 1,
         actor: "local:test".to_owned(),
         ..Settings::default()
     };
-    let engine = Engine::open(home, Arc::new(driver), settings)?;
+    let engine = Engine::open(home, driver, settings)?;
     Ok(engine.with_installer(Arc::new(crate::system::SmallSystem)))
 }

@@ -3,7 +3,7 @@
 
 use super::calls::{Call, Kind};
 use super::child::command;
-use super::messages::{check_message, check_words};
+use super::messages::{check_message, check_words, reasons};
 use super::points::{Points, caught, report};
 use super::stage::Stage;
 use super::tracer::{self, Fault, Traced};
@@ -42,6 +42,15 @@ impl Trouble {
             // Delayed allocation tells of a full disk here, too.
             Kind::Sync => &[BAD, NO_ROOM, QUOTA],
             Kind::Change => &[BAD],
+        }
+    }
+
+    /// What the system says in the end.
+    fn errno(self) -> Option<Errno> {
+        match self {
+            Trouble::Error(errno) => Some(errno),
+            Trouble::Full => Some(Errno::ENOSPC),
+            Trouble::Short => None,
         }
     }
 
@@ -128,17 +137,27 @@ fn kept_in_every_sample<'c>(points: &Points, below: &[&'c Call]) -> Vec<(&'c Cal
     if !points.has_room() {
         return Vec::new();
     }
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for call in below.iter().filter(|call| !call.is_of_catalog()) {
         let trouble = match call.kind {
             Kind::Sync => Trouble::Error(Errno::EIO),
             Kind::Write { .. } => Trouble::Short,
             Kind::Make | Kind::Change => continue,
         };
-        // The last of several: what was made before it has to go.
-        found.insert((call.name, kind_of_file(&call.path)), (*call, trouble));
+        let of_kind = found.entry((call.name, kind_of_file(&call.path)));
+        of_kind.or_default().push((*call, trouble));
     }
-    found.into_values().collect()
+    // The last of several: what was made before it has to go. Of syncs the first, too: another part
+    // of the program may ask for it.
+    let ends = found.into_values().flat_map(|mut all| {
+        let last = all.pop();
+        let first = all.into_iter().next();
+        first
+            .filter(|(call, _)| call.kind == Kind::Sync)
+            .into_iter()
+            .chain(last)
+    });
+    ends.collect()
 }
 
 /// The file's name and its directory's, without what is another's each time.
@@ -180,7 +199,7 @@ impl Trial<'_> {
         let what = format!("{}: {trouble:?} at {call}", self.case.name);
         match traced.ended {
             WaitStatus::Exited(_, 0) => self.check_success(&traced, trouble, &what)?,
-            WaitStatus::Exited(_, 1) => check_message(&traced, &what)?,
+            WaitStatus::Exited(_, 1) => check_message(&traced, trouble.errno(), &what)?,
             other => return Err(format!("{what}: {other:?}: {}", traced.said)),
         }
         if traced.said.contains("error: make 1 of 3 guests: ") {
@@ -245,7 +264,7 @@ impl Trial<'_> {
 fn is_told(traced: &Traced) -> bool {
     let path = &*traced.calls[0].path;
     let mut told = traced.said.lines().filter_map(|l| l.strip_prefix(TOLD));
-    told.any(|why| check_words(&format!("error: {why}"), why, &[path]).is_ok())
+    told.any(|why| check_words(&format!("error: {why}"), why, &[path], &reasons(None)).is_ok())
 }
 
 /// Whether this is mke2fs asking for room: where it can't have it, it writes the zeros of the journal

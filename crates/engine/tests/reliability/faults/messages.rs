@@ -2,6 +2,7 @@
 
 use super::calls::Call;
 use super::tracer::Traced;
+use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 
 /// How a sentence after "failed to" begins. A new one is added after it was read as a user would.
@@ -44,29 +45,60 @@ const VERBS: [&str; 36] = [
     "write",
 ];
 
-/// What the system, SQLite, or the sandboxed reader says about a disk that is full or bad.
-const REASONS: [&str; 9] = [
-    "are free where",
+/// What a disk that is full or bad makes the system say, or us for it.
+const NO_ROOM: [&str; 4] = [
     "No space left on device",
-    "Input/output error",
+    "no space or quota is left",
+    "are free where",
+    "database or disk is full",
+];
+const NO_QUOTA: [&str; 3] = [
     "Disk quota exceeded",
     "no space or quota is left",
     "database or disk is full",
+];
+const BAD: [&str; 1] = ["Input/output error"];
+/// SQLite says no more than this of its own files, whatever the system said.
+const SQLITE: [&str; 3] = [
     "disk I/O error",
     "unable to open database file",
-    "the reader died",
+    "database or disk is full",
 ];
+/// The sandboxed reader can't say why it ended when it may not write.
+const READER: &str = "the reader died";
 
-/// Fails unless the child's error names the act, the file and the reason.
-pub fn check_message(traced: &Traced, what: &str) -> Result<(), String> {
+/// Fails unless the child's error names the act, the file and the reason. The call met this error, or
+/// was cut short.
+pub fn check_message(traced: &Traced, errno: Option<Errno>, what: &str) -> Result<(), String> {
     let of_call = |call: &'_ Call| [Some(call.path.clone()), call.old_path.clone()];
     let paths: Vec<PathBuf> = traced.calls.iter().flat_map(of_call).flatten().collect();
     let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-    check_words(&traced.said, what, &paths)
+    let mut reasons = reasons(errno);
+    if traced.calls.iter().any(Call::is_of_catalog) {
+        reasons.extend(SQLITE);
+    }
+    check_words(&traced.said, what, &paths, &reasons)
+}
+
+/// What may be said of an error; of none, whatever a disk makes a program say.
+pub fn reasons(errno: Option<Errno>) -> Vec<&'static str> {
+    let mut reasons = vec![READER];
+    match errno {
+        Some(Errno::ENOSPC) => reasons.extend(NO_ROOM),
+        Some(Errno::EDQUOT) => reasons.extend(NO_QUOTA),
+        Some(_) => reasons.extend(BAD),
+        None => reasons.extend(NO_ROOM.into_iter().chain(NO_QUOTA).chain(BAD)),
+    }
+    reasons
 }
 
 /// The same of words that are about one of these paths.
-pub fn check_words(said: &str, what: &str, paths: &[&Path]) -> Result<(), String> {
+pub fn check_words(
+    said: &str,
+    what: &str,
+    paths: &[&Path],
+    reasons: &[&str],
+) -> Result<(), String> {
     if said.contains("panicked") {
         return Err(format!("{what}: {said}"));
     }
@@ -86,7 +118,7 @@ pub fn check_words(said: &str, what: &str, paths: &[&Path]) -> Result<(), String
     }
     // A program's own words, as it was said what they are.
     let is_quoted = error.contains(" said: ");
-    if !is_quoted && !REASONS.iter().any(|reason| error.contains(reason)) {
+    if !is_quoted && !reasons.iter().any(|reason| error.contains(reason)) {
         return lacks("reason");
     }
     Ok(())
@@ -95,6 +127,10 @@ pub fn check_words(said: &str, what: &str, paths: &[&Path]) -> Result<(), String
 /// Whether a text has the path, or a directory that it is in and that has a name of its own: the
 /// one of a guest, an image, or unfinished work.
 fn names(text: &str, path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with("catalog.db") {
+        return text.contains("catalog.db");
+    }
     let is_room = |dir: &Path| {
         ["guests", "images", "staging", "home"]
             .iter()

@@ -5,13 +5,14 @@
 //! ordinary users, too: this program starts itself in one.
 
 use super::child::command;
-use super::messages::check_words;
+use super::messages::{check_words, reasons};
 use super::points::{caught, report};
 use super::stage::Stage;
 use super::tracer;
 use crate::cases::{Case, by_name};
 use crate::crash::settle;
 use crate::seed::is_long;
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::wait::WaitStatus;
 use std::path::{Path, PathBuf};
@@ -166,7 +167,9 @@ fn try_one(
     match traced.ended {
         WaitStatus::Exited(_, 0) => {}
         WaitStatus::Exited(_, 1) => {
-            check_words(&traced.said, &what, &[&stage.home.path()])?;
+            let mut words = reasons(Some(Errno::ENOSPC));
+            words.extend(["disk I/O error", "unable to open database file"]);
+            check_words(&traced.said, &what, &[&stage.home.path()], &words)?;
         }
         other => return Err(format!("{what}: {other:?}: {}", traced.said)),
     }

@@ -154,7 +154,10 @@ impl Traced {
             }
             Some(Fault::Short) => {
                 if let Kind::Write { count } = call.kind {
-                    set_argument(&mut registers, count, (call.count / 2).max(1));
+                    match call.name.contains("writev") {
+                        true => calls::halve_first_part(thread, &mut registers),
+                        false => set_argument(&mut registers, count, (call.count / 2).max(1)),
+                    }
                 }
             }
         }
