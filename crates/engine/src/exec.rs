@@ -169,9 +169,8 @@ impl Engine {
             Err(DriverError::Refused(why)) => Err(EngineError::Conflict {
                 act: format!("run a command in {}", row.name),
                 why: format!(
-                    "{why}; its program, directory (-w) and user (-u) have to be there in the guest: \
-                     stampo exec {} -- ls /",
-                    row.name
+                    "{why}; its program, directory (-w) and user (-u) have to be there in the guest: look \
+                     there with the command ls"
                 ),
             }),
             Err(error) => Err(EngineError::in_guest(&row.name)(error)),

@@ -130,7 +130,7 @@ impl Engine {
         self.faults.reach("import.fetched");
         let disk = staging.path().join("disk.raw");
         work.phase(&label, "intake", || {
-            let taken = self.take_in(work, fetched, import.format, &disk)?;
+            let taken = self.take_in(work, &import.source.source, fetched, import.format, &disk)?;
             let detail = format!(
                 "{} of data in a disk of {}",
                 ByteSize(taken.data_bytes),
@@ -150,6 +150,7 @@ impl Engine {
     fn take_in(
         &self,
         work: &Work<'_>,
+        name: &str,
         source: File,
         declared: DeclaredFormat,
         to: &Path,
@@ -175,7 +176,11 @@ impl Engine {
         };
         take_in(&request).map_err(|error| {
             let act = if error.blames_image() {
-                "take the image in".to_owned()
+                match is_url(name) {
+                    // It may have a password in it.
+                    true => "use what was downloaded".to_owned(),
+                    false => format!("use {name}"),
+                }
             } else {
                 format!("take the image in as {}", to.display())
             };

@@ -23,6 +23,7 @@ pub(crate) fn through_the_program(stampo: &Stampo) {
     for (guest, told) in made.iter().zip(&told) {
         as_it_was_planned(guest, told);
     }
+    laid_out_anew(stampo, &made[..3]);
     passed("all unlike each other");
     its_base_is_kept(stampo);
     let spare: Vec<&str> = made[3..].iter().map(name).collect();
@@ -39,6 +40,14 @@ pub(crate) fn through_the_program(stampo: &Stampo) {
     stampo.ok(&["rm", "--force", "ci-1", "ci-2", "ci-3"]);
     handed_out_at_once(stampo);
     passed("one handed out at once");
+}
+
+/// A program that begins after the fork has its memory elsewhere in each of them.
+fn laid_out_anew(stampo: &Stampo, made: &[Value]) {
+    let stack = |guest| stampo.agent(name(guest), "grep -F '[stack]' /proc/self/maps");
+    let stacks: BTreeSet<String> = made.iter().map(stack).collect();
+    assert_eq!(stacks.len(), made.len(), "{stacks:?}");
+    assert!(stacks.iter().all(|line| line.contains("[stack]")));
 }
 
 /// Nobody waits for its address, and it gets one all the same.

@@ -85,8 +85,20 @@ pub(super) fn run_in(
     connected(session, request)
 }
 
+/// Refuses a command without a program before anything is done for it.
+pub(super) fn check_command(command: &[String]) -> Result<(), Problem> {
+    match command.first().is_some_and(|program| !program.is_empty()) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Kind::Usage,
+            "run a command: the name of its program is empty",
+        )),
+    }
+}
+
 /// `exec`: the guest's exit code is ours.
 pub fn exec(session: &Session, args: &ExecArgs) -> Result<ExitCode, Problem> {
+    check_command(&args.command)?;
     let request = ExecRequest {
         guest: args.guest.clone(),
         argv: args.command.clone(),

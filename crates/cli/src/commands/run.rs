@@ -7,7 +7,7 @@
 //! The guest's lease is tied to this process: whatever ends it, the guest goes within about a second.
 
 use super::Session;
-use super::login::run_in;
+use super::login::{check_command, run_in};
 use super::wait::name_of;
 use crate::args::RunArgs;
 use crate::progress::Show;
@@ -28,6 +28,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(600);
 
 /// `run`: the command's exit code is ours.
 pub fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Problem> {
+    check_command(&args.command)?;
     signals::install();
     let lease = LeaseRequest {
         span: args.ttl,
@@ -122,6 +123,9 @@ fn obtain(session: &Session, args: &RunArgs, lease: LeaseRequest) -> Reply<Guest
         plan.kind_name(),
         plan.version_label
     ));
+    for warning in &plan.warnings {
+        session.note(warning);
+    }
     let operation = session.api.clone_guests(request)?;
     let outcome = session.follow(&operation)?;
     outcome

@@ -244,7 +244,7 @@ fn ten(lab: &Lab) -> Result<Figure> {
             times.push(took);
         }
     }
-    let work = "ten clones in one command, all unlike";
+    let work = "ten clones in one command (`--no-wait`), all unlike";
     Ok(Figure::new(work, "ms", times, Some(Wanted::AtMost(4000.0))))
 }
 
