@@ -44,7 +44,7 @@ refusals! {
     #[error("take in the image: the file is empty; download or copy it again")]
     EmptyFile = "empty_file";
     /// The file itself is over the cap.
-    #[error("take in the image: the file has {bytes} bytes and at most {max_bytes} are taken in")]
+    #[error("take in the image: the file has {bytes} bytes and at most {max_bytes} are allowed")]
     FileTooLarge {
         /// Its length.
         bytes: u64,
@@ -92,7 +92,7 @@ refusals! {
         bits: u32,
     } = "cluster_bits";
     /// The disk is over the cap.
-    #[error("take in the image: it claims a disk of {bytes} bytes and at most {max_bytes} are taken in")]
+    #[error("take in the image: it claims a disk of {bytes} bytes and at most {max_bytes} are allowed")]
     VirtualSize {
         /// The claimed size.
         bytes: u64,

@@ -147,17 +147,22 @@ fn kept_in_every_sample<'c>(points: &Points, below: &[&'c Call]) -> Vec<(&'c Cal
         let of_kind = found.entry((call.name, kind_of_file(&call.path)));
         of_kind.or_default().push((*call, trouble));
     }
-    // The last of several: what was made before it has to go. Of syncs the first, too: another part
-    // of the program may ask for it.
+    // The last of several: what was made before it has to go. Of syncs the first, too, and of disks
+    // every one: another part of the program may ask for it.
     let ends = found.into_values().flat_map(|mut all| {
         let last = all.pop();
-        let first = all.into_iter().next();
-        first
-            .filter(|(call, _)| call.kind == Kind::Sync)
-            .into_iter()
-            .chain(last)
+        let is_kept = |(at, (call, _)): &(usize, (&Call, Trouble))| {
+            call.kind == Kind::Sync && (*at == 0 || is_disk(&call.path))
+        };
+        let others: Vec<_> = all.into_iter().enumerate().filter(is_kept).collect();
+        others.into_iter().map(|(_, kept)| kept).chain(last)
     });
     ends.collect()
+}
+
+fn is_disk(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with("disk")
 }
 
 /// The file's name and its directory's, without what is another's each time.
