@@ -12,6 +12,7 @@ pub mod audit;
 pub mod channel;
 pub mod diff;
 pub mod drift;
+pub mod evidence;
 pub mod govern;
 pub mod guest;
 pub mod inside;
@@ -36,6 +37,7 @@ pub use drift::{
     DriftApi, DriftBlocks, DriftCounts, DriftFinding, DriftPackage, DriftPart, DriftRequest,
     GuestDrift,
 };
+pub use evidence::{Class, Evidence, EvidenceApi};
 pub use govern::{GovernApi, Governed, MovedChannel, RevokeRequest, WithdrawRequest};
 pub use guest::{
     Boot, CloneRequest, ExecRequest, ExecStreams, FactVerdict, Guest, Passport, ResizeRequest,
@@ -78,6 +80,7 @@ pub trait Api:
     + AuditApi
     + ChannelApi
     + DriftApi
+    + EvidenceApi
     + GovernApi
     + InsideApi
     + PolicyApi

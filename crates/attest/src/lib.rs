@@ -10,6 +10,7 @@
 
 pub mod bundle;
 pub mod canonical;
+pub mod evidence;
 pub mod provenance;
 pub mod settings;
 pub mod signature;

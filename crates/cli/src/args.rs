@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod clone;
 mod drift;
+mod evidence;
 mod govern;
 mod inside;
 mod policy;
@@ -18,6 +19,7 @@ pub use approval::{
 pub use audit::{AuditArgs, AuditCommand, AuditFilterArgs, AuditFormArg, AuditListArgs};
 pub use clone::{CloneArgs, CloneCommand, CloneHardware, ClonePersonal, GoalArg, InstantArg};
 pub use drift::DriftArgs;
+pub use evidence::{EvidenceArgs, EvidenceCommand};
 pub use govern::{
     ChannelCommand, DeprecateArgs, EndOfLifeArgs, ReasonArgs, RevokeArgs, WithdrawArgs,
 };
@@ -165,6 +167,10 @@ pub enum Command {
     /// Needs no home and no network. Exit code 4 when anything in it is not as it was signed, when a
     /// key that was given has not approved, or when the disk is another one.
     VerifyBundle(VerifyBundleArgs),
+    /// What is known of every version and machine, for auditors: standing, approvals, controls.
+    ///
+    /// What is not known is said, and is never counted as good.
+    Evidence(EvidenceArgs),
     /// Which versions stay on offer, and what becomes of the others.
     #[command(subcommand)]
     Retention(RetentionCommand),

@@ -7,6 +7,7 @@
 pub mod approval;
 pub mod channel;
 pub mod date;
+pub mod evidence;
 pub mod goal;
 pub mod guest;
 pub mod hardware;

@@ -12,13 +12,14 @@ use crate::process::ProcessName;
 use crate::qmp::Qmp;
 use crate::record;
 use crate::settle::{self, Goal};
+use crate::strangers;
 use crate::wire::{Deadline, WireError, printable};
 use crate::{freeze, listening, resume, running, start, stop, tpm};
 use stampo_agent_protocol::{Request, Response};
 use stampo_core::hardware::Firmware;
 use stampo_core::ids::GuestId;
 use stampo_driver::{
-    Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, GuestDefinition,
+    Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, Foreign, GuestDefinition,
     Listening, MemoryImage, MemoryImageDir, Power, Readiness, Start, StopMethod, StoppedBy,
 };
 use std::fs;
@@ -276,6 +277,11 @@ impl Driver for QemuDriver {
             program: "qemu".to_owned(),
             why: format!("the links were not set: {error}"),
         })
+    }
+
+    fn strangers(&self) -> Result<Vec<Foreign>, DriverError> {
+        strangers::find(&self.guests_dir)
+            .map_err(DriverError::io("look for machines in", Path::new("/proc")))
     }
 
     fn observe(&self, id: GuestId) -> Result<Power, DriverError> {

@@ -34,6 +34,7 @@ mod running;
 mod settle;
 mod start;
 mod stop;
+mod strangers;
 mod tpm;
 mod wire;
 

@@ -236,6 +236,26 @@ impl DriverError {
     }
 }
 
+/// A machine that somebody else runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What it is called on its command line; empty when it is not.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+    /// The regular files that it has open, by path; `None`: another user's, which can't be seen.
+    pub files: Option<Vec<ForeignFile>>,
+}
+
+/// A file that a foreign machine has open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignFile {
+    /// Where it was opened.
+    pub path: PathBuf,
+    /// The number of its file system, and its own (stat(2)).
+    pub id: (u64, u64),
+}
+
 /// An engine that runs guests.
 pub trait Driver: Send + Sync {
     /// What can be done here. May probe; the answer is cached by the driver.
@@ -279,6 +299,9 @@ pub trait Driver: Send + Sync {
     /// Kills those of these guests whose directories were removed under their processes; how many.
     /// Nothing else can find them again. One whose directory was only moved is left alone.
     fn end_without_directory(&self, ids: &[GuestId]) -> Result<usize, DriverError>;
+
+    /// Machines that run on this host and that nobody of this home made.
+    fn strangers(&self) -> Result<Vec<Foreign>, DriverError>;
 
     /// Freezes a running guest that was started with [`Start::BootToFreeze`]: its links are taken
     /// down, it is stopped between two instructions, and its memory image is made durable; then

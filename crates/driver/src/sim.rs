@@ -18,7 +18,7 @@ pub use agent::ForkManners;
 pub use steer::{Failure, Manners, Step, When};
 
 use crate::{
-    Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest,
+    Acceleration, Capabilities, Driver, DriverError, Ensured, ExecOutcome, ExecRequest, Foreign,
     GuestDefinition, Listening, MemoryImage, Power, Readiness, StopMethod, StoppedBy,
 };
 use stampo_agent_protocol::{Request, Response, Timings};
@@ -279,6 +279,10 @@ impl Driver for SimDriver {
             }
             self.shelf.remove(id)
         })
+    }
+
+    fn strangers(&self) -> Result<Vec<Foreign>, DriverError> {
+        Ok(Vec::new())
     }
 
     fn end_without_directory(&self, _: &[GuestId]) -> Result<usize, DriverError> {

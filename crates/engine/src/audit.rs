@@ -110,7 +110,7 @@ impl Engine {
 
     /// The site's private key and the line of its public key; made when there is none. Called while
     /// the catalog is locked for writing, so that there is only ever one.
-    fn ensure_site_key(&self) -> Result<(String, String), EngineError> {
+    pub(crate) fn ensure_site_key(&self) -> Result<(String, String), EngineError> {
         let path = self.site_key_path();
         let failed = |error: stampo_attest::signature::SignatureError| {
             EngineError::room("make the site's key")(error)

@@ -20,6 +20,7 @@ mod drift;
 mod edit;
 mod engine;
 mod error;
+mod evidence;
 mod exec;
 mod fault;
 mod flatten;

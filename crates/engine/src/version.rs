@@ -109,7 +109,7 @@ impl Engine {
         })
     }
 
-    fn open_findings(
+    pub(crate) fn open_findings(
         &self,
         tx: &Tx<'_>,
         version: VersionId,

@@ -10,6 +10,7 @@ mod channels;
 mod convert;
 mod diff;
 mod drifts;
+mod evidence;
 mod govern;
 mod home;
 mod inside;
@@ -22,6 +23,7 @@ mod retention;
 mod tender;
 
 pub use approvals::verify_bundle;
+pub use evidence::verify_evidence;
 pub use local::Local;
 pub use open::{Opened, Purpose, open, tend};
 /// Must be the first thing that a program's `main` calls: it never returns in the sandboxed child

@@ -175,6 +175,14 @@ impl Tx<'_> {
         Ok(found.optional()?)
     }
 
+    /// How many acts ended so.
+    pub fn audit_count(&self, outcome: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM audit WHERE outcome = ?1";
+        let mut statement = self.sql.prepare_cached(sql)?;
+        let count: i64 = statement.query_row([outcome], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+
     /// When something was last done to a resource, in milliseconds since 1970.
     pub fn last_done_ms(&self, action: &str, resource: &str) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT max(at_ms) FROM audit

@@ -239,6 +239,20 @@ impl Tx<'_> {
         collect(&mut self.sql.prepare_cached(sql)?, [], read)
     }
 
+    /// Every guest that was made, briefly: its id, its name, its version. Very many can be asked at once.
+    pub fn guest_briefs(&self) -> Result<Vec<(GuestId, GuestName, VersionId)>, StoreError> {
+        const TABLE: &str = "guests";
+        let sql = "SELECT id, name, version_id FROM guests
+             WHERE state IN ('ready', 'pooled', 'trashed') ORDER BY length(name), name";
+        collect(&mut self.sql.prepare_cached(sql)?, [], |row| {
+            Ok((
+                parsed(row, TABLE, "id")?,
+                parsed(row, TABLE, "name")?,
+                parsed(row, TABLE, "version_id")?,
+            ))
+        })
+    }
+
     /// How many guests each version has; versions without guests are left out.
     pub fn guest_counts(&self) -> Result<HashMap<VersionId, usize>, StoreError> {
         let sql = "SELECT version_id, count(*) AS guests FROM guests GROUP BY version_id";

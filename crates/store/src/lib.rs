@@ -50,7 +50,7 @@ pub use inside::{
 };
 pub use leases::{LeaseRow, Leases};
 pub use operations::{EventRow, OperationRow, OperationState};
-pub use policies::{PolicyExceptionRow, PolicyReportRow};
+pub use policies::{Conclusion, PolicyExceptionRow, PolicyReportRow};
 pub use pools::PoolRow;
 pub use settings::SALT;
 pub use sql_error::{SqlError, TransactionError};

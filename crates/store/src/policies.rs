@@ -8,6 +8,7 @@ use crate::connection::{StoreError, Tx};
 use crate::convert::{collect, parsed, to_json};
 use rusqlite::{OptionalExtension, Row, params};
 use stampo_core::ids::VersionId;
+use std::collections::HashMap;
 
 /// A report as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,41 @@ pub struct PolicyExceptionRow {
     pub created_ms: i64,
 }
 
+/// How the newest report of a version ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The id of the image that was judged.
+    pub image: String,
+    /// The moment for which it was judged, in seconds since 1970.
+    pub at_s: i64,
+    /// The digest of the pack.
+    pub pack: String,
+    /// The digest of the report.
+    pub digest: String,
+    /// How it ended.
+    pub verdict: String,
+}
+
 impl Tx<'_> {
+    /// The newest conclusion about each version, without the long reports.
+    pub fn policy_conclusions(&self) -> Result<HashMap<VersionId, Conclusion>, StoreError> {
+        let sql = "SELECT version_id, image_id, at_s, pack, digest, verdict FROM policy_reports
+             ORDER BY at_s, rowid";
+        let rows: Vec<(VersionId, Conclusion)> =
+            collect(&mut self.sql.prepare_cached(sql)?, [], |row| {
+                let conclusion = Conclusion {
+                    image: row.get("image_id")?,
+                    at_s: row.get("at_s")?,
+                    pack: row.get("pack")?,
+                    digest: row.get("digest")?,
+                    verdict: row.get("verdict")?,
+                };
+                Ok((parsed(row, "policy_reports", "version_id")?, conclusion))
+            })?;
+        // Later ones take the places of earlier ones.
+        Ok(rows.into_iter().collect())
+    }
+
     /// Keeps an input of reports under its digest. The same input is kept once.
     pub fn put_policy_input(&self, digest: &str, body: &str) -> Result<(), StoreError> {
         self.sql.execute(

@@ -8,6 +8,7 @@ mod console;
 mod diff;
 mod doctor;
 mod drift;
+mod evidence;
 mod files;
 mod gc;
 mod govern;
@@ -27,7 +28,7 @@ mod store;
 mod template;
 mod wait;
 
-use crate::args::{Cli, Command, Global, StoreCommand};
+use crate::args::{Cli, Command, EvidenceCommand, Global, StoreCommand};
 use crate::progress::Show;
 use stampo_api::{Api, Operation, Outcome, Problem, Reply};
 use stampo_server::Purpose;
@@ -61,6 +62,11 @@ pub fn run(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Completions(args) => return manual::completions(args),
         Command::Man(args) => return manual::pages(args),
         Command::VerifyBundle(args) => return approval::verify(global.output, args),
+        Command::Evidence(args) => {
+            if let Some(EvidenceCommand::Verify { bundle, key }) = &args.command {
+                return evidence::verify(global.output, bundle, key);
+            }
+        }
         Command::Tend(args) if args.stay => {
             stampo_server::tend(global.home)?;
             return Ok(ExitCode::SUCCESS);
@@ -116,6 +122,7 @@ fn dispatch(session: &Session, command: Command) -> Result<ExitCode, Problem> {
         Command::Sbom(args) => inside::sbom(session, &args),
         Command::Cve(args) => inside::cve(session, &args),
         Command::Vulndb(command) => inside::vulndb(session, command),
+        Command::Evidence(args) => evidence::run(session, &args),
         Command::Retention(command) => retention::run(session, &command),
         Command::Gc(args) => gc::gc(session, &args),
         Command::Store(StoreCommand::Rescan(_)) => store::rescan(session),

@@ -19,6 +19,7 @@ mod collect;
 mod commands;
 mod crash;
 mod downloads;
+mod evidence;
 mod faults;
 mod governance;
 mod histories;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     trials.extend(rotten_memory::trials());
     trials.extend(governance::trials());
     trials.extend(retention::trials());
+    trials.extend(evidence::trials());
     trials.extend(approval::trials());
     trials.extend(audit::trials());
     trials.extend(inside::trials());
