@@ -72,13 +72,14 @@ fn two_with_rules() -> Home {
     home
 }
 
-/// The date of `web@1` has come, and it was cloned meanwhile.
+/// The date of `web@1` has come, and somebody holds it since.
 fn overdue_and_kept() -> Home {
     let home = two();
     let engine = home.engine();
     set_rules(&engine, AT_ONCE);
     engine.apply_retention().expect("applied");
-    copies(&engine, "app", 1);
+    let held = Mark::Hold("court".to_owned());
+    engine.mark(&reference("web@1"), &held).expect("held");
     std::thread::sleep(Duration::from_millis(1100));
     home
 }
@@ -250,10 +251,10 @@ fn unpublished() {
     let engine = home.engine();
     import(&engine, "web", source()).expect("imported");
     seal(&engine, "web").expect("sealed");
-    let rules = format!("{LAST}  unpublished-after: 1s\n");
-    set_rules(&engine, &rules);
+    set_rules(&engine, &format!("{LAST}  unpublished-after: 1h\n"));
     let why = fate(&engine, "web@2").1;
     assert!(why.starts_with("too young until 2"), "{why}");
+    set_rules(&engine, &format!("{LAST}  unpublished-after: 1s\n"));
     let held = Mark::Hold("court".to_owned());
     engine.mark(&reference("web@2"), &held).expect("held");
     std::thread::sleep(Duration::from_millis(1100));
@@ -290,7 +291,9 @@ fn lifted() {
         (kept.state, kept.governance.obsolete_ms),
         (State::Deprecated, None)
     );
-    remove_for_ever(&engine, "app");
+    engine
+        .mark(&reference("web@1"), &Mark::Release)
+        .expect("released");
     applied(&engine);
     std::thread::sleep(Duration::from_millis(2100));
     let verbs: Vec<Verb> = engine
@@ -318,7 +321,7 @@ fn end_of_life() {
     assert_eq!(
         (kept.state, kept.governance.retire_ms),
         (State::Obsolete, None),
-        "a guest is made of it"
+        "somebody holds it"
     );
 }
 
