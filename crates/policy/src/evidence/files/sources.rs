@@ -249,20 +249,47 @@ fn is_off(line: &str, key: &str) -> bool {
 
 /// An address without user name and password, and without what comes after a `?`.
 fn address(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    match text.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit('@').next().unwrap_or(host);
-            clip(format!("{scheme}://{host}/{path}").trim_end_matches('/'))
-        }
-        None => clip(text),
-    }
+    let after = |text: &str| text.rsplit('@').next().unwrap_or_default().to_owned();
+    let without_query = |text: &str| {
+        let plain = text.split(['?', '#']).next().unwrap_or_default();
+        clip(plain.trim_end_matches('/'))
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        // Whatever stands before it is no host.
+        return without_query(&after(text));
+    };
+    // The password may have a question mark in it.
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    let is_cut = port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()));
+    let rest = match host.contains('@') {
+        true => format!("{}/{path}", after(host)),
+        // Or a slash, where none may be.
+        false if is_cut && path.contains('@') => after(rest),
+        false => rest.to_owned(),
+    };
+    without_query(&format!("{scheme}://{rest}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_form_of_an_address_keeps_a_password() {
+        for (text, kept) in [
+            ("http://user:secret@h/d", "http://h/d"),
+            ("http://h:8080/d/", "http://h:8080/d"),
+            ("http://h/@scope/d?x=a@b", "http://h/@scope/d"),
+            ("http://user:se?cret@h/d", "http://h/d"),
+            ("http://user:se/cret@h/d", "http://h/d"),
+            ("http:/user:secret@h/d", "h/d"),
+            ("user:secret@h", "h"),
+            ("/srv/mirror", "/srv/mirror"),
+        ] {
+            assert_eq!(address(text), kept, "{text}");
+        }
+    }
 
     #[test]
     fn all_forms_are_read_and_no_password_is_kept() {
