@@ -19,9 +19,16 @@ pub fn files(bytes: &[u8]) {
     for read in readers {
         let found = read(&text);
         assert!(found.len() <= 1000, "more than are kept");
-        let secret = |source: &sources::Source| source.address.contains("user:secret@");
-        assert!(!found.iter().any(secret), "a password was kept");
+        assert!(
+            !found.iter().any(|one| has_user(&one.address)),
+            "a password was kept"
+        );
     }
+    let suite_of_address = |one: &sources::Source| one.address.ends_with(&*one.suite);
+    assert!(
+        sources::apk(&text).iter().all(suite_of_address),
+        "a suite of its own"
+    );
     sources::periodic(&text);
     sources::unauthenticated(&text);
     files::login(&text);
@@ -33,6 +40,18 @@ pub fn files(bytes: &[u8]) {
         files::missing_drivers(&text).len() <= 3,
         "more than there are"
     );
+}
+
+/// Whether an address has a user name, perhaps with a password: before its host, and not in its path.
+fn has_user(address: &str) -> bool {
+    let (before, place) = address.split_once("://").unwrap_or(("", address));
+    let has_path = address.contains("://");
+    let host = if has_path {
+        place.split('/').next().unwrap_or_default()
+    } else {
+        place
+    };
+    before.contains('@') || host.contains('@')
 }
 
 /// Packs and retention settings.

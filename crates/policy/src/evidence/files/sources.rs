@@ -224,9 +224,11 @@ pub fn apk(text: &str) -> Vec<Source> {
         let place = line
             .split_whitespace()
             .find(|word| !word.starts_with('@'))?;
+        let address = address(place);
         Some(Source {
-            address: address(place),
-            suite: clip(place.rsplit('/').next().unwrap_or_default()),
+            // Of the address, which has no password any more.
+            suite: clip(address.rsplit('/').next().unwrap_or_default()),
+            address,
             ..Source::default()
         })
     };
@@ -254,7 +256,15 @@ fn address(text: &str) -> String {
         let plain = text.split(['?', '#']).next().unwrap_or_default();
         clip(plain.trim_end_matches('/'))
     };
-    let Some((scheme, rest)) = text.split_once("://") else {
+    // RFC 3986, section 3.1.
+    let is_scheme = |text: &str| {
+        let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        !text.is_empty() && text.chars().all(is_of_scheme)
+    };
+    let parts = text
+        .split_once("://")
+        .filter(|(scheme, _)| is_scheme(scheme));
+    let Some((scheme, rest)) = parts else {
         // Whatever stands before it is no host.
         return without_query(&after(text));
     };
@@ -285,10 +295,21 @@ mod tests {
             ("http://user:se/cret@h/d", "http://h/d"),
             ("http:/user:secret@h/d", "h/d"),
             ("user:secret@h", "h"),
+            ("user:secret@h=http://x", "h=http://x"),
+            ("http://h/user:secret@x", "http://h/user:secret@x"),
             ("/srv/mirror", "/srv/mirror"),
         ] {
             assert_eq!(address(text), kept, "{text}");
         }
+    }
+
+    #[test]
+    fn the_suite_of_an_address_without_a_path_is_no_password() {
+        let found = apk("http://user:secret@h\n");
+        assert_eq!(
+            (found[0].address.as_str(), found[0].suite.as_str()),
+            ("http://h", "h")
+        );
     }
 
     #[test]
