@@ -5,6 +5,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use stampo_api::{Kind, Problem};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Something that can be a row of a table.
 pub trait Row: Serialize {
@@ -131,6 +133,25 @@ pub fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)
         .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default()
+}
+
+/// Writes a file that must not be there yet.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Problem> {
+    let failed = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Kind::Conflict,
+            _ => Kind::Failed,
+        };
+        Problem::new(kind, format!("write {}: {error}", path.display()))
+    };
+    let opened = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    let mut file = opened.map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.sync_all().map_err(failed)
 }
 
 #[cfg(test)]

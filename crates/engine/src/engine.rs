@@ -26,8 +26,6 @@ pub struct Settings {
     pub stop_acpi: Duration,
     /// How long a retired version is kept. Default: 30 days.
     pub retired_grace: Duration,
-    /// How long an image that no version has is kept. Default: 24 hours.
-    pub unused_grace: Duration,
     /// How much memory instant clones may be promised. Default: all that the host has.
     pub guest_memory: Option<ByteSize>,
     /// Who acts, for the audit, for example `local:anna`.
@@ -42,7 +40,6 @@ impl Default for Settings {
             stop_agent: Duration::from_secs(30),
             stop_acpi: Duration::from_secs(60),
             retired_grace: Duration::from_secs(30 * 24 * 3600),
-            unused_grace: Duration::from_secs(24 * 3600),
             guest_memory: None,
             actor: "local:unknown".to_owned(),
         }

@@ -3,9 +3,6 @@
 //! Roots are: versions that are not purged, linked clones, and images that a living operation
 //! works on. What has no root goes; nothing else is ever looked at, so a file that stampo did not
 //! make is safe anywhere.
-//!
-//! It has two phases. A version is retired first, and an image that no version has is noted when it is
-//! first seen; either goes only when it has been so for its time of grace, or at once when asked to.
 
 mod guests;
 
@@ -18,12 +15,9 @@ use stampo_core::names::{VersionRef, VersionSelect};
 use stampo_core::retention::Fate;
 use stampo_core::size::ByteSize;
 use stampo_store::{GuestRow, VersionRow};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
-
-/// The key of the images that no version had when they were first seen so, and when that was.
-const UNUSED: &str = "gc.unused";
 
 /// How long an interrupted download is kept.
 const DOWNLOAD_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -45,8 +39,6 @@ pub struct Subject {
 
 /// The names of the guests that stay and need an image.
 type Readers = HashMap<ImageId, Vec<String>>;
-/// Images that no version has, and since when that is known, in milliseconds since 1970.
-type Unused = BTreeMap<String, i64>;
 
 /// What a subject is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +64,6 @@ impl Subject {
 impl Engine {
     /// Everything that collection looks at. Changes nothing.
     pub fn gc_plan(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
-        Ok(self.plan_and_notes(now)?.0)
-    }
-
-    /// Also the images that no version has, and since when that is known.
-    fn plan_and_notes(&self, now: bool) -> Result<(Vec<Subject>, Unused), EngineError> {
         let mut subjects = Vec::new();
         // Guests first: a version whose last readers go can go with them.
         let (guests, versions) = self
@@ -106,19 +93,11 @@ impl Engine {
             }
         }
         self.keep_doubtful(&mut subjects, &freed)?;
-        let (noted, mut unused) = (self.noted_unused()?, Unused::new());
         for image in self.image_ids()? {
-            let known = noted.get(image.as_str()).copied();
-            if let Some((subject, is_unused)) = self.judge_image(&image, now, known)? {
-                if is_unused {
-                    let since_ms = known.unwrap_or(i64::MAX).min(self.now_ms());
-                    unused.insert(image.as_str().to_owned(), since_ms);
-                }
-                subjects.push(subject);
-            }
+            subjects.extend(self.judge_image(&image)?);
         }
         subjects.extend(self.judge_downloads(now)?);
-        Ok((subjects, unused))
+        Ok(subjects)
     }
 
     /// Guests that lie there and are not in the catalog. They stay: a rescan may bring them back, and
@@ -150,28 +129,10 @@ impl Engine {
         Ok(subjects)
     }
 
-    fn noted_unused(&self) -> Result<Unused, EngineError> {
-        let text: Option<String> = self.store.read(|tx| tx.setting(UNUSED))?;
-        // One that can't be read is as good as none: the time of grace begins anew.
-        let noted = text.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(noted.unwrap_or_default())
-    }
-
-    fn note_unused(&self, unused: &Unused) -> Result<(), EngineError> {
-        if *unused == self.noted_unused()? {
-            return Ok(());
-        }
-        let text =
-            serde_json::to_string(unused).map_err(EngineError::room("note what is unused"))?;
-        self.store.write(|tx| tx.set_setting(UNUSED, &text))?;
-        Ok(())
-    }
-
     /// Removes what can go. The subjects with what became of them; an error when something could
     /// not be removed, after everything else was.
     pub fn gc(&self, now: bool) -> Result<Vec<Subject>, EngineError> {
-        let (mut subjects, unused) = self.plan_and_notes(now)?;
-        self.note_unused(&unused)?;
+        let mut subjects = self.gc_plan(now)?;
         self.faults.reach("gc.judged");
         let mut failure = self.collect_guests(&mut subjects, now).err();
         self.faults.reach("gc.removed");
@@ -337,13 +298,7 @@ impl Engine {
     }
 
     /// An image is judged only when no version has it; then its version's own line is enough.
-    /// Also whether nothing needs it.
-    fn judge_image(
-        &self,
-        image: &ImageId,
-        now: bool,
-        noted_ms: Option<i64>,
-    ) -> Result<Option<(Subject, bool)>, EngineError> {
+    fn judge_image(&self, image: &ImageId) -> Result<Option<Subject>, EngineError> {
         let judged = self.store.read(|tx| {
             if !tx.versions_with_image(image)?.is_empty() {
                 return Ok::<_, EngineError>(None);
@@ -352,43 +307,23 @@ impl Engine {
             if need.is_none() {
                 need = self.unknown_need(tx, image)?;
             }
-            Ok(Some(need))
+            Ok(Some(match need {
+                Some(need) => (false, need),
+                None => (true, "no version has it".to_owned()),
+            }))
         })?;
-        let Some(need) = judged else {
+        let Some((goes, reason)) = judged else {
             return Ok(None);
-        };
-        let is_unused = need.is_none();
-        let (goes, reason) = match need {
-            Some(need) => (false, need),
-            None => self.fate_of_unused(now, noted_ms),
         };
         let size = ByteSize(self.image_usage(image));
         let kind = SubjectKind::Image(image.clone());
-        let subject = Subject {
+        Ok(Some(Subject {
             kind,
             name: image.short().to_owned(),
             size,
             goes,
             reason,
-        };
-        Ok(Some((subject, is_unused)))
-    }
-
-    /// Whether an image goes that no version has, and why.
-    fn fate_of_unused(&self, now: bool, noted_ms: Option<i64>) -> (bool, String) {
-        let grace_ms = i64::try_from(self.settings.unused_grace.as_millis()).unwrap_or(i64::MAX);
-        let from_ms = noted_ms.unwrap_or(i64::MAX).min(self.now_ms());
-        let until_ms = from_ms.saturating_add(grace_ms);
-        match now || until_ms <= self.now_ms() {
-            true => (true, "no version has it".to_owned()),
-            false => {
-                let until = stampo_core::date::text(until_ms);
-                (
-                    false,
-                    format!("no version has it; it goes after {until} (or: stampo gc --now)"),
-                )
-            }
-        }
+        }))
     }
 
     /// The bytes that an image takes; 0 when it is gone.

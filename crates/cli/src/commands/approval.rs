@@ -7,13 +7,9 @@ use crate::args::{
     ApprovalCommand, ApprovalSetArgs, BundleArgs, Format, KeyArg, PresetArg, VerifyBundleArgs,
 };
 use crate::output;
-use stampo_api::{
-    ApprovalSettings, BundleProof, Kind, Problem, SayRequest, Spoken, StatementRequest,
-};
+use stampo_api::{ApprovalSettings, BundleProof, Problem, SayRequest, Spoken, StatementRequest};
 use stampo_core::approval::{Preset, Said};
 use stampo_core::names::VersionRef;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
 /// `approval`.
@@ -125,21 +121,7 @@ fn print_spoken(session: &Session, spoken: Spoken) -> Result<ExitCode, Problem> 
 /// `template bundle`.
 pub fn bundle(session: &Session, args: &BundleArgs) -> Result<ExitCode, Problem> {
     let text = session.api.bundle(&args.version)?;
-    let failed = |error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Kind::Conflict,
-            _ => Kind::Failed,
-        };
-        Problem::new(kind, format!("write {}: {error}", args.to.display()))
-    };
-    let opened = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(&args.to);
-    let mut file = opened.map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
+    output::write_new(&args.to, text.as_bytes(), 0o644)?;
     session.note(&format!(
         "check it anywhere: stampo verify-bundle {} --signer KEY.pub",
         args.to.display()

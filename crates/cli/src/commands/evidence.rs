@@ -6,9 +6,7 @@ use super::Session;
 use super::sign;
 use crate::args::{EvidenceArgs, EvidenceCommand, Format};
 use crate::output;
-use stampo_api::{Class, Evidence, Kind, Problem};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use stampo_api::{Class, Evidence, Problem};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,11 +25,11 @@ pub fn run(session: &Session, args: &EvidenceArgs) -> Result<ExitCode, Problem> 
     }
     let evidence = session.api.evidence()?;
     if let Some(path) = &args.html {
-        write_new(path, page::of(&evidence).as_bytes())?;
+        output::write_new(path, page::of(&evidence).as_bytes(), 0o600)?;
         session.note(&format!("{} is a page", path.display()));
     }
     if let Some(path) = &args.bundle {
-        write_new(path, session.api.evidence_bundle()?.as_bytes())?;
+        output::write_new(path, session.api.evidence_bundle()?.as_bytes(), 0o600)?;
         session.note(&format!(
             "{0} is signed; check it anywhere: stampo evidence verify {0} --key KEY.pub, with the key that \
              this prints: stampo evidence key",
@@ -120,23 +118,4 @@ fn in_words(evidence: &Evidence) -> String {
         "{} machines: {} current, {} outdated, {} withdrawn, {} unapproved, {} revoked, {} of unknown origin",
         s.machines, s.current, s.outdated, s.withdrawn, s.unapproved, s.revoked, s.unknown_origin
     )
-}
-
-/// Writes a file that must not be there yet.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    let failed = |error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Kind::Conflict,
-            _ => Kind::Failed,
-        };
-        Problem::new(kind, format!("write {}: {error}", path.display()))
-    };
-    let opened = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let mut file = opened.map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.sync_all().map_err(failed)
 }

@@ -1,4 +1,4 @@
-//! Retention: what stays and why, what goes and how, and collection in two phases.
+//! Retention: what stays and why, what goes and how.
 
 use crate::cases::{Case, is};
 use crate::clean::assert_clean;
@@ -7,7 +7,7 @@ use crate::home::*;
 use libtest_mimic::Trial;
 use stampo_core::lifecycle::{State, Verb};
 use stampo_core::plan::CloneSpec;
-use stampo_engine::{Engine, Faults, Mark, Retained, Settings, Unwatched};
+use stampo_engine::{Engine, Mark, Retained, Unwatched};
 use stampo_store::StoreError;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ pub fn trials() -> Vec<Trial> {
         trial("retention_without_sense_is_refused", refused),
         trial("a_date_of_retention_is_lifted_when_it_comes", lifted),
         trial("an_end_of_life_is_not_lifted", end_of_life),
-        trial("an_unused_image_is_collected_after_its_grace", unused_image),
     ]
 }
 
@@ -323,40 +322,4 @@ fn end_of_life() {
         (State::Obsolete, None),
         "somebody holds it"
     );
-}
-
-fn unused_image() {
-    let home = Home::published();
-    let engine = home.engine();
-    let image = row(&engine, "web@1").image.expect("an image");
-    let path = home.path().join("images").join(image.as_str());
-    let forgotten: Result<_, StoreError> = engine.store().write(|tx| {
-        let row = &tx.versions()?[0];
-        tx.delete_version(row.id)?;
-        tx.delete_template_if_bare(row.template_id)
-    });
-    forgotten.expect("a catalog without it");
-    // Without its sidecar too, or a rescan would be asked for.
-    for entry in std::fs::read_dir(&path).expect("a directory").flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("version-") {
-            std::fs::remove_file(entry.path()).expect("removed");
-        }
-    }
-    for _ in 0..2 {
-        engine.gc(false).expect("collected");
-        assert!(path.exists(), "it has its time of grace");
-    }
-    drop(engine);
-    let settings = Settings {
-        unused_grace: Duration::from_millis(1),
-        ..Settings::default()
-    };
-    let engine = open_with(&home.path(), Faults::default(), settings);
-    engine.gc_plan(false).expect("judged");
-    assert!(path.exists(), "a plan changes nothing");
-    engine.gc(false).expect("collected");
-    assert!(!path.exists(), "it stays for ever");
-    drop(engine);
-    assert_clean(&home.path(), "collected");
 }
